@@ -1,0 +1,31 @@
+# Two commands on a fresh machine with Python and make: `make demo` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+PACKAGES := datasets training embeddings metrics selection fixmatch experiments report cli
+
+.PHONY: demo test check lint types clean
+demo: .venv/installed
+	$(BIN)/fmsel demo --out demo --force
+
+test: .venv/installed
+	$(BIN)/pytest -q
+
+check: lint types
+
+lint: .venv/installed
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+types: .venv/installed
+	rm -rf build/types && mkdir -p build/types/fmsel
+	ln -s $(CURDIR)/src/fmsel/* $(addprefix $(CURDIR)/,$(PACKAGES)) build/types/fmsel
+	$(BIN)/mypy -p fmsel
+	$(BIN)/mypy tests
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
+	touch $@
+
+clean:
+	rm -rf build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache
