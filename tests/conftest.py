@@ -8,7 +8,8 @@ import torch
 
 import fmsel.selection
 
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+# On a busy machine two threads wait for each other at every small layer; one never waits.
+torch.set_num_threads(1)
 
 
 def pytest_report_header() -> str:

@@ -1,0 +1,7 @@
+"""`python -m fmsel.cli`."""
+
+import sys
+
+from fmsel.cli.app import main
+
+sys.exit(main())

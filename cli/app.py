@@ -1,0 +1,83 @@
+"""The command `fmsel`: its subcommands, and the one place where errors become sentences."""
+
+import sys
+import warnings
+from collections.abc import Callable
+from importlib import import_module
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+import fmsel
+from fmsel.errors import FmselError, Interrupted
+
+INTERRUPTED = 130
+BAD_INPUT = 2
+
+app = typer.Typer(
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Choose which few images to label, then train FixMatch on them.",
+)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        print(f"fmsel {fmsel.__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def fmsel_command(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Choose which few images to label, then train FixMatch on them."""
+
+
+def _register() -> None:
+    for name in ("score", "train", "compare", "demo"):
+        command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
+        app.command(name)(command)
+    app.add_typer(import_module("fmsel.cli.split").app, name="split")
+
+
+def _show_warning(message: Warning | str, *_: object) -> None:
+    Console(stderr=True).print(f"[yellow]note:[/yellow] {message}", highlight=False)
+
+
+def main(args: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: 0, 2 for bad input, 130 when interrupted.
+
+    Args:
+        args: the words after `fmsel`; None reads `sys.argv`.
+    """
+    err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("default", UserWarning)
+        warnings.showwarning = _show_warning
+        try:
+            app(args=args, standalone_mode=True)
+        except SystemExit as stop:
+            return stop.code if isinstance(stop.code, int) else 1
+        except Interrupted as stop:
+            err.print(f"stopped: {stop}")
+            return INTERRUPTED
+        except KeyboardInterrupt:
+            err.print("stopped: nothing unfinished was written; finished parts are kept")
+            return INTERRUPTED
+        except FmselError as error:
+            err.print(f"error: {error}", style="red")
+            return BAD_INPUT
+    return 0
+
+
+def command() -> None:
+    """Entry point of the console script."""
+    sys.exit(main())
+
+
+_register()

@@ -1,0 +1,105 @@
+"""`fmsel score`: how prototypical is every image?"""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+if TYPE_CHECKING:
+    from fmsel.datasets import ImageDataset
+    from fmsel.metrics.scores import Scores
+
+SHOWN = 3  # images at either end of a class
+
+
+def score(
+    dataset: Annotated[str, typer.Argument(help="A data set's name, or an image folder.")],
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(help="Score by this metric (repeat for more); default: four cheap ones."),
+    ] = None,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
+    resize: Annotated[int | None, typer.Option(help="Resize images to this side, pixels.")] = None,
+    eval_fraction: Annotated[
+        float, typer.Option(help="Share held out as test where a folder has no test part.")
+    ] = 0.1,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
+    out: Annotated[
+        Path | None, typer.Option(help="Scores file (default: scores/<dataset>.npz).")
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    cache: Annotated[
+        bool, typer.Option(help="Reuse networks that an earlier run finished.")
+    ] = True,
+    force: Annotated[bool, typer.Option("--force", help="Replace metrics already there.")] = False,
+) -> None:
+    """Score every training image by prototypicality and write scores/<dataset>.npz.
+
+    An existing file of the same images gains the new metrics; those it already holds are only
+    replaced with --force.
+    """
+    from fmsel.datasets import load_dataset
+    from fmsel.metrics.evidence import Settings
+    from fmsel.metrics.scores.catalogue import DEFAULT, check_metrics
+    from fmsel.metrics.scores.score import merge, score_dataset
+    from fmsel.metrics.scores.update import existing_scores
+
+    err = Console(stderr=True, highlight=False)
+    names = check_metrics(metric or DEFAULT)
+    data = load_dataset(
+        dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
+    )
+    path = out or Path("scores") / f"{data.name}.npz"
+    old = existing_scores(path, data, names, force)
+    settings = Settings(
+        seed=seed,
+        device=device,
+        precision=precision,
+        cache=cache,
+        say=lambda line: err.print(f"{data.name}: {line}"),
+    )
+    scores = score_dataset(data, names, settings=settings)
+    if old is not None:
+        scores = merge(old, scores)
+    scores.save(path, force=old is not None or force)
+    _print(scores, data, Console())
+    Console().print(f"wrote {path}", highlight=False)
+
+
+def _print(scores: "Scores", data: "ImageDataset", console: Console) -> None:
+    from fmsel.metrics.scores.summary import default_ranking, extremes, rank_correlations
+
+    ranking, used = default_ranking(scores, data.labels)
+    ends = Table(title=f"{data.name}: indices at the ends of each class, by {' + '.join(used)}")
+    for column in ("class", "images", "most prototypical", "least prototypical"):
+        ends.add_column(column, justify="right" if column == "images" else "left")
+    for label, (best, worst) in extremes(ranking, data.labels, SHOWN).items():
+        count = int((data.labels == label).sum())
+        ends.add_row(
+            data.class_names[label],
+            f"{count:,}",
+            " ".join(data.ids[best]),
+            " ".join(data.ids[worst]),
+        )
+    console.print(ends)
+    names = list(scores.arrays)
+    table = Table(title="rank correlation (Spearman) between metrics, and seconds")
+    table.add_column("metric")
+    for name in names:
+        table.add_column(name, justify="right")
+    for column in ("labels", "seconds", "and evidence"):
+        table.add_column(column, justify="right")
+    for name, row in zip(names, rank_correlations(scores), strict=True):
+        record = scores.records[name]
+        shared = ", ".join(f"{k} {s:.0f}" for k, s in record.evidence_seconds.items())
+        cells = [f"{value:.2f}" for value in row]
+        table.add_row(name, *cells, record.label_use, f"{record.seconds:.2f}", shared)
+    console.print(table)
+    console.print(
+        "labels: how a metric reads labels (training = networks learned from them, formula = it "
+        "reads this image's own). Evidence is made once and shared; 0 s = from the cache."
+    )

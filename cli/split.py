@@ -1,0 +1,299 @@
+"""`fmsel split` and its subcommands show, check, import and export."""
+
+from collections.abc import Mapping
+from itertools import zip_longest
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.table import Column, Table
+from typer.core import TyperGroup
+
+from fmsel.errors import FmselError
+
+if TYPE_CHECKING:
+    from fmsel.selection.split import Split
+
+BARE = 0  # `--random` without N
+
+
+class RandomTakesAnOptionalNumber(TyperGroup):
+    """Lets `--random` stand alone as well as before its N, which typer's options cannot."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        return super().parse_args(ctx, _with_number(args))
+
+
+def _with_number(args: list[str]) -> list[str]:
+    """Give every bare `--random` the value `BARE`."""
+    return [
+        f"--random={BARE}" if word == "--random" and not _is_integer(after) else word
+        for word, after in zip_longest(args, args[1:], fillvalue="")
+    ]
+
+
+def _is_integer(word: str) -> bool:
+    return word.removeprefix("-").isdigit()
+
+
+app = typer.Typer(cls=RandomTakesAnOptionalNumber)
+
+DatasetOption = Annotated[str | None, typer.Option(help="A built-in name or an image folder.")]
+DataRootOption = Annotated[Path | None, typer.Option(help="Where the images lie now.")]
+ResizeOption = Annotated[int | None, typer.Option(help="Pixels a side, with --dataset.")]
+ScoresOption = Annotated[
+    Path | None, typer.Option(help="A scores file. (default: the only one in scores/)")
+]
+ForceOption = Annotated[bool, typer.Option("--force", help="Replace an existing file.")]
+FormatOption = Annotated[
+    str | None, typer.Option(help="npy, txt, fixmatch or usb. (default: by the suffix)")
+]
+SplitArgument = Annotated[Path, typer.Argument(help="A split, such as splits/mixed.json.")]
+
+
+@app.callback(invoke_without_command=True)
+def split(
+    ctx: typer.Context,
+    random: Annotated[
+        int | None,
+        typer.Option(metavar="[N]", help="N labels in all, or --per-class N of each class."),
+    ] = None,
+    per_class: Annotated[int | None, typer.Option(help="Labels of each class.")] = None,
+    protos: Annotated[int | None, typer.Option(help="Prototypes of each class.")] = None,
+    outliers: Annotated[int | None, typer.Option(help="Outliers of each class.")] = None,
+    ratio: Annotated[
+        float | None, typer.Option(help="Share of prototypes in --per-class, 0 to 1.")
+    ] = None,
+    outlier_band: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FROM-TO",
+            help="Percentiles of the class from its outlier end to take outliers from, the most "
+            "extreme first. (default: the extreme tail)",
+        ),
+    ] = None,
+    metric: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Rank by this; several are rank-averaged. "
+            "(default: self-confidence and epoch-confidence)"
+        ),
+    ] = None,
+    scores: ScoresOption = None,
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    resize: ResizeOption = None,
+    seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="(default: splits/ and random, prototypes, outliers or mixed.json)"),
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Choose the images to label: at random, or prototypes and outliers of each class."""
+    if ctx.invoked_subcommand is not None:
+        return
+    from fmsel.artefacts import check_output
+    from fmsel.selection.split import make_split
+    from fmsel.selection.split.inputs import load_inputs
+    from fmsel.selection.split.request import Request
+
+    request = Request(
+        random=random is not None,
+        total=None if random == BARE else random,
+        per_class=per_class,
+        protos=protos,
+        outliers=outliers,
+        ratio=ratio,
+        outlier_band=outlier_band,
+        metrics=tuple(metric or ()),
+    )
+    strategy = request.strategy
+    out = out or Path("splits") / request.file_name
+    check_output(out, force)
+    data, found, scores_file = load_inputs(
+        needs_scores=bool(strategy.metrics),
+        dataset=dataset,
+        data_root=data_root,
+        resize=resize,
+        scores_path=scores,
+    )
+    made = make_split(
+        data,
+        strategy,
+        batch_size=request.batch_size(data.n_classes),
+        seed=seed,
+        scores=found,
+        scores_file=scores_file,
+    )
+    made.save(out, force)
+    print(f"wrote {out}: {_summary(made)}")
+
+
+@app.command()
+def show(
+    file: SplitArgument, scores: ScoresOption = None, data_root: DataRootOption = None
+) -> None:
+    """Print a split's class counts, percentiles under the scores, and where it came from."""
+    from fmsel.selection.split import Split
+
+    found = Split.load(file)
+    percentiles = _index_table(found, scores, data_root)
+    console = Console(markup=False)  # class and file names may hold brackets
+    console.print(_facts(found), _class_table(found), percentiles)
+
+
+@app.command()
+def check(
+    file: SplitArgument,
+    dataset: DatasetOption = None,
+    data_root: DataRootOption = None,
+    resize: ResizeOption = None,
+) -> None:
+    """Check a split against the data set that it names, or against another."""
+    from fmsel.selection.split import Split
+    from fmsel.selection.split.inputs import load_split_data
+
+    found = Split.load(file)
+    data = load_split_data(found, dataset, data_root, resize)
+    found.check(data, str(file))
+    print(f"ok: {file} fits {data.name}: {_summary(found)}")
+
+
+@app.command("import")
+def import_command(
+    file: Annotated[Path, typer.Argument(help="An index list: .npy, .txt or label.json.")],
+    dataset: Annotated[str, typer.Option(help="A built-in name or an image folder.")],
+    data_root: DataRootOption = None,
+    resize: ResizeOption = None,
+    format: FormatOption = None,
+    out: Annotated[
+        Path | None, typer.Option(help="(default: splits/ and the file's name with .json)")
+    ] = None,
+    force: ForceOption = False,
+) -> None:
+    """Make a split of a bare index list: .npy (USB's too), .txt, or FixMatch's label.json.
+
+    Indices must count in the data set's original order, which is torchvision's. TensorFlow
+    Datasets has another order: its indices would silently name other images.
+    """
+    from fmsel.artefacts import check_output
+    from fmsel.datasets import load_dataset
+    from fmsel.selection.split.exchange import import_split
+
+    out = out or Path("splits") / f"{file.stem}.json"
+    check_output(out, force)
+    made = import_split(file, load_dataset(dataset, data_root=data_root, resize=resize), format)
+    made.save(out, force)
+    print(f"wrote {out}: {_summary(made)}")
+
+
+@app.command()
+def export(
+    file: SplitArgument,
+    to: Annotated[Path, typer.Option(help="The file to write; with --format usb a folder.")],
+    data_root: DataRootOption = None,
+    format: FormatOption = None,
+    force: ForceOption = False,
+) -> None:
+    """Write a split's indices for other code bases, in the data set's original order.
+
+    Pick order is kept in .npy and .txt; FixMatch's label.json is sorted. --format usb writes USB's
+    pair of labelled and unlabelled .npy files into a folder.
+    """
+    from fmsel.selection.split import Split
+    from fmsel.selection.split.exchange import export_split, pick_format
+    from fmsel.selection.split.inputs import load_split_data
+
+    found = Split.load(file)
+    data = None
+    if pick_format(to, format) == "fixmatch":
+        data = load_split_data(found, data_root=data_root)
+        found.check(data, str(file))
+    for path in export_split(found, to, data, format, force):
+        print(f"wrote {path}")
+
+
+def _label_use(split: "Split") -> str:
+    if not split.oracle:
+        return "no, label-free"
+    if split.label_use == "unknown":
+        return "unknown"
+    return f"yes, an oracle ({split.label_use})"
+
+
+def _summary(split: "Split") -> str:
+    counts = list(split.class_counts.values())
+    classes = ""
+    if counts:
+        least, most = min(counts), max(counts)
+        each = f"{least}" if least == most else f"{least} to {most}"
+        classes = f", {each} of each of {len(counts)} classes"
+    facts = f"{split.strategy}{classes}; reads labels: {_label_use(split)}"
+    return f"{len(split)} labels of {split.dataset} ({facts})"
+
+
+def _facts(split: "Split") -> Table:
+    table = Table("", Column(overflow="fold"), show_header=False, box=None)
+    rows = {
+        "data set": f"{split.dataset}, {split.n} images",
+        "strategy": split.strategy,
+        **_flat(split.parameters, "  "),
+        "labels": str(len(split)) + ("" if split.labels is None else ", given by people"),
+        "seed": str(split.seed),
+        "reads labels": _label_use(split),
+        **_flat(split.provenance, "from "),
+        "made with": ", ".join(f"{name} {number}" for name, number in split.versions.items()),
+    }
+    for name, value in rows.items():
+        table.add_row(name, value)
+    return table
+
+
+def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, str]:
+    """Nested objects as one row a value, named by the path to it."""
+    rows: dict[str, str] = {}
+    for name, value in record.items():
+        if isinstance(value, Mapping):
+            rows |= _flat(value, f"{prefix}{name} ")
+        else:
+            rows[prefix + name] = ", ".join(value) if isinstance(value, list) else str(value)
+    return rows
+
+
+def _class_table(split: "Split") -> Group | str:
+    if not split.class_counts:
+        return "no class counts: the data set has no labels"
+    table = Table("class", "labels", title="Labels a class")
+    for name, count in split.class_counts.items():
+        table.add_row(name, str(count) if count else "none")
+    missing = [name for name, count in split.class_counts.items() if not count]
+    there = f"missing: {', '.join(missing)}" if missing else "every class is there"
+    return Group(table, there)
+
+
+def _index_table(split: "Split", scores_path: Path | None, data_root: Path | None) -> Table | str:
+    import numpy as np
+
+    from fmsel.metrics.scores import within_class_percentile
+    from fmsel.selection.split.inputs import load_split_data, matching_scores
+
+    scores = matching_scores(split, scores_path)
+    if scores is None:
+        return "no percentiles: no scores of these images are in scores/; name a file with --scores"
+    try:
+        data = load_split_data(split, data_root=data_root)
+        split.check(data, "the split")
+        labels, ids, among = data.labels, data.ids, "its class"
+    except FmselError:  # the images are not at hand: still show what the scores alone tell
+        labels, ids = np.zeros(split.n, dtype=np.int64), np.array([""] * split.n)
+        among = "all images"
+    table = Table("index", "image", *scores.arrays, title=f"Percentile in {among} (100 = typical)")
+    percentiles = [
+        100 * within_class_percentile(each, labels)[split.index_array]
+        for each in scores.arrays.values()
+    ]
+    for place, index in enumerate(split.indices):
+        table.add_row(str(index), ids[index], *(f"{each[place]:.1f}" for each in percentiles))
+    return table

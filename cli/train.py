@@ -1,0 +1,119 @@
+"""`fmsel train`."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+RECIPE = "Recipe (default: the preset's)"
+
+
+def _setting(text: str, *names: str) -> Any:
+    return typer.Option(*names, help=text, rich_help_panel=RECIPE, show_default=False)
+
+
+def train(
+    split: Annotated[Path, typer.Option(help="The split, such as splits/mixed.json.")],
+    preset: Annotated[
+        str | None,
+        typer.Option(help="paper, cpu or smoke. (default: paper on a GPU, cpu without one)"),
+    ] = None,
+    supervised_only: Annotated[
+        bool, typer.Option("--supervised-only", help="The same labels without the unlabelled loss.")
+    ] = False,
+    seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
+    seeds: Annotated[
+        int, typer.Option(help="Replicates, one after another: seeds SEED, SEED + 1, …")
+    ] = 1,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            help="Run folder, or folder of the run folders of several --seeds. "
+            "(default: runs/SPLIT[-supervised]-seedSEED)"
+        ),
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with a stopped run.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
+    precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    data_root: Annotated[
+        Path | None, typer.Option(help="Where the images lie now, if they were moved.")
+    ] = None,
+    offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
+    arch: Annotated[str | None, _setting("wrn-28-K or small-conv-WIDTH.")] = None,
+    steps: Annotated[int | None, _setting("Training steps.")] = None,
+    batch: Annotated[int | None, _setting("Labelled images a step.")] = None,
+    mu: Annotated[int | None, _setting("Unlabelled images a labelled one.")] = None,
+    lr: Annotated[float | None, _setting("Learning rate at the first step.")] = None,
+    momentum: Annotated[float | None, _setting("Nesterov momentum.")] = None,
+    weight_decay: Annotated[float | None, _setting("Of kernels, not of biases.")] = None,
+    threshold: Annotated[float | None, _setting("Least confidence of a pseudo-label.")] = None,
+    lambda_u: Annotated[float | None, _setting("Weight of the unlabelled loss.")] = None,
+    rule: Annotated[str | None, _setting("Pseudo-label rule.")] = None,
+    ema_decay: Annotated[float | None, _setting("Decay of the averaged weights.")] = None,
+    ema_ramp: Annotated[
+        bool | None, _setting("Let the average forget its start.", "--ema-ramp/--no-ema-ramp")
+    ] = None,
+    bn_momentum: Annotated[float | None, _setting("Of batch norm's statistics.")] = None,
+    eval_every: Annotated[int | None, _setting("Steps between evaluations.")] = None,
+) -> None:
+    """Train FixMatch on a split's labels and all images; writes a run folder.
+
+    Ctrl-C saves; the same command with --resume goes on.
+    """
+    settings = {
+        "arch": arch,
+        "steps": steps,
+        "batch": batch,
+        "mu": mu,
+        "lr": lr,
+        "momentum": momentum,
+        "weight_decay": weight_decay,
+        "threshold": threshold,
+        "lambda_u": lambda_u,
+        "rule": rule,
+        "ema_decay": ema_decay,
+        "ema_ramp": ema_ramp,
+        "bn_momentum": bn_momentum,
+        "eval_every": eval_every,
+    }
+    from fmsel.datasets import Source, load_dataset
+    from fmsel.experiments.replicates import plan_replicates, train_replicates
+    from fmsel.fixmatch.presets import configure
+    from fmsel.selection.split import Split
+
+    chosen = Split.load(split)
+    source = Source.from_dict(chosen.source)
+    data = load_dataset(source, "train", data_root=data_root, offline=offline)
+    chosen.check(data, str(split))
+    test = load_dataset(source, "test", data_root=data_root, offline=offline)
+    config = configure(preset, data.images.shape[1], device, settings)
+    name = f"{split.stem}-supervised" if supervised_only else split.stem
+    replicates = plan_replicates(chosen, data, name=name, seed=seed, count=seeds, out=out)
+    results = train_replicates(
+        replicates,
+        data,
+        test,
+        config,
+        split_name=split.stem,
+        resume=resume,
+        force=force,
+        supervised_only=supervised_only,
+        device=device,
+        precision=precision,
+    )
+    method = "supervised only" if supervised_only else "FixMatch"
+    for each, summary in results:
+        print(
+            f"{_accuracy(summary)}; {method}, {len(each.split)} labels of {split}, "
+            f"seed {each.seed}, {config.arch}, {config.steps:,} steps, {summary['seconds']:.0f} s"
+        )
+        print(f"wrote {each.out}")
+
+
+def _accuracy(summary: dict[str, Any]) -> str:
+    if summary["accuracy"] is None:
+        return "no accuracy, for the test part has no labels"
+    count = summary["accuracy_of"]
+    which = f"median of the last {count} EMA evaluations" if count > 1 else "last EMA evaluation"
+    return f"accuracy {summary['accuracy']:.2%} ({which})"

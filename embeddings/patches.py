@@ -1,0 +1,102 @@
+"""`patches`: fixed convolution features from random whitened patches; no training, no labels.
+
+Coates, Ng and Lee 2011, "An analysis of single-layer networks in unsupervised feature learning":
+contrast-normalised 6x6 patches, ZCA whitening, filters that are themselves random patches of the
+data, a two-sided soft threshold, and average pooling over the four quadrants.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from fmsel.seeds import torch_seed
+
+VARIANCE_FLOOR = 10.0  # grey levels squared, added to a patch's variance (their section 3.1)
+WHITENING_FLOOR = 0.1  # added to the eigenvalues (their section 4.2)
+THRESHOLD = 0.25  # of the two-sided ReLU (their "triangle" successor, Coates and Ng 2011)
+SAMPLED_PATCHES = 50_000
+
+
+@dataclass(frozen=True, kw_only=True)
+class PatchConfig:
+    """Size of the encoder; the output has D = 8 * filters features."""
+
+    filters: int = 384
+    patch: int = 6  # pixels; a third of the side on images smaller than 18 pixels
+    batch: int = 200  # images at a time, to bound memory
+
+
+def _silent(_: int) -> None:
+    """Report no progress."""
+
+
+def encode(
+    images: npt.NDArray[np.uint8],
+    config: PatchConfig | None = None,
+    *,
+    seed: int = 0,
+    device: torch.device | None = None,
+    advance: Callable[[int], None] = _silent,
+) -> npt.NDArray[np.float32]:
+    """Encode images.
+
+    Args:
+        images: (N, H, W, 3) uint8.
+        config: size of the encoder.
+        seed: of the choice of patches.
+        device: where to compute; None = CPU.
+        advance: told how many images were done.
+    Returns:
+        (N, 8 * filters) float32, non-negative.
+    """
+    config = config or PatchConfig()
+    device = device or torch.device("cpu")
+    size = min(config.patch, max(2, images.shape[1] // 3))
+    rng = torch.Generator().manual_seed(torch_seed(seed, "patches"))
+    filters, offset = _filters(images, size, config.filters, rng)
+    filters, offset = filters.to(device), offset.to(device)
+    out = np.empty((len(images), 8 * config.filters), dtype=np.float32)
+    for start in range(0, len(images), config.batch):
+        chunk = torch.tensor(images[start : start + config.batch], device=device)
+        features = _encode(chunk.permute(0, 3, 1, 2).float(), filters, offset, size)
+        out[start : start + config.batch] = features.cpu().numpy()
+        advance(len(chunk))
+    return out
+
+
+def _filters(
+    images: npt.NDArray[np.uint8], size: int, count: int, rng: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """(K, 3, p, p) filters that whiten and match in one, and the (K,) constant that they subtract."""
+    n, height, width, _ = images.shape
+    draw = torch.randint(0, 2**31, (3, SAMPLED_PATCHES), generator=rng).numpy()
+    which, top, left = draw[0] % n, draw[1] % (height - size + 1), draw[2] % (width - size + 1)
+    steps = np.arange(size)
+    rows, columns = (top[:, None] + steps)[:, :, None], (left[:, None] + steps)[:, None, :]
+    cut = torch.tensor(images[which[:, None, None], rows, columns]).permute(0, 3, 1, 2)
+    patches = cut.reshape(len(which), -1).double()
+    patches -= patches.mean(dim=1, keepdim=True)
+    patches /= (patches.var(dim=1, keepdim=True, correction=0) + VARIANCE_FLOOR).sqrt()
+    centre = patches.mean(dim=0)
+    values, vectors = torch.linalg.eigh(torch.cov(patches.T))
+    whiten = vectors @ torch.diag((values.clamp(min=0) + WHITENING_FLOOR).rsqrt()) @ vectors.T
+    chosen = F.normalize((patches[:count] - centre) @ whiten, dim=1) @ whiten
+    return chosen.float().view(count, 3, size, size), (chosen @ centre).float()
+
+
+def _encode(images: Tensor, filters: Tensor, offset: Tensor, size: int) -> Tensor:
+    """(B, 3, H, W) float in 0..255 -> (B, 8 K)."""
+    # A patch is normalised by its own mean and deviation, so both come from box filters.
+    grey = images.mean(dim=1, keepdim=True)
+    mean = F.avg_pool2d(grey, size, stride=1)
+    square = F.avg_pool2d(images.square().mean(dim=1, keepdim=True), size, stride=1)
+    scale = (square - mean.square() + VARIANCE_FLOOR).rsqrt()
+    total = filters.sum(dim=(1, 2, 3))[:, None, None]
+    response = (F.conv2d(images, filters) - mean * total) * scale - offset[:, None, None]
+    both = torch.cat([response - THRESHOLD, -response - THRESHOLD], dim=1).relu_()
+    return F.adaptive_avg_pool2d(both, 2).flatten(1)

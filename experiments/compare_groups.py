@@ -1,0 +1,189 @@
+"""Runs in, groups of replicates out; runs that cannot be compared are refused by name."""
+
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import combinations
+from pathlib import Path
+
+from fmsel.errors import ArtefactError, OptionError
+from fmsel.fixmatch.run.record import SPLIT, RunRecord
+from fmsel.selection.split import Split
+from fmsel.selection.split.make import is_redrawn
+
+STRATIFIED = "random per class"  # what readers see for the strategy random_stratified
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class FinishedRun:
+    """A finished run that was evaluated, and the split it was trained on."""
+
+    record: RunRecord
+    split: Split
+    accuracy: float  # reported, 0..1
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Group:
+    """Replicates of one experiment: same kind of split, same training, other seeds.
+
+    Attributes:
+        name: the strategy, with what tells it from other groups of the same strategy.
+        mode: "fixmatch" or "supervised".
+        runs: at least one, ordered by training seed.
+    """
+
+    name: str
+    mode: str
+    runs: tuple[FinishedRun, ...]
+
+    def __len__(self) -> int:
+        return len(self.runs)
+
+    @property
+    def split(self) -> Split:
+        """The split of the first replicate; of a random strategy, one draw of several."""
+        return self.runs[0].split
+
+    @property
+    def accuracies(self) -> list[float]:
+        """(n,) reported accuracies, in 0..1."""
+        return [run.accuracy for run in self.runs]
+
+
+def find_runs(paths: Iterable[str | Path]) -> list[FinishedRun]:
+    """Load runs: each path is a run folder, a folder of run folders, or a pattern such as `a*`.
+
+    Raises:
+        ArtefactError: a path leads to no run, or a run is broken, unfinished or has no accuracy.
+    """
+    folders = {folder.resolve(): folder for path in paths for folder in _folders(Path(path))}
+    return [_load(folder) for folder in folders.values()]
+
+
+def group_runs(runs: Sequence[FinishedRun]) -> tuple[Group, ...]:
+    """Sort runs into groups of replicates.
+
+    Raises:
+        OptionError: two runs differ in data set, training or number of labels, or two replicates
+            are not independent (same training seed, or one draw of a random split used twice).
+    """
+    for other in runs[1:]:
+        _check_comparable(runs[0], other)
+    groups: dict[tuple[str, tuple[str, ...]], list[FinishedRun]] = defaultdict(list)
+    for each in sorted(runs, key=lambda each: each.record.seed):
+        groups[each.record.mode, _choice(each.split)].append(each)
+    for members in groups.values():
+        _check_independent(members)
+    names = _names(runs)
+    return tuple(
+        Group(name=names[choice], mode=mode, runs=tuple(members))
+        for (mode, choice), members in groups.items()
+    )
+
+
+def _load(folder: Path) -> FinishedRun:
+    record = RunRecord.load(folder)
+    if record.accuracy is None:
+        raise ArtefactError(
+            f"{folder} has no accuracy, as its data set has no labelled test part; "
+            "compare runs that were evaluated"
+        )
+    return FinishedRun(record=record, split=Split.load(folder / SPLIT), accuracy=record.accuracy)
+
+
+def _folders(path: Path) -> Iterator[Path]:
+    """The run folders that `path` stands for."""
+    if path.is_dir():
+        matches = [path]
+    else:
+        anchor = Path(path.anchor)
+        matches = sorted(anchor.glob(str(path.relative_to(anchor)))) if path.name else []
+    found = [run for match in matches for run in _runs_in(match)]
+    if not found:
+        raise ArtefactError(
+            f"{path} is no run and holds none (a run is a folder with a config.json); "
+            "make one with `fmsel train`"
+        )
+    yield from found
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    if (folder / "config.json").exists():
+        return [folder]
+    return sorted(config.parent for config in folder.glob("*/config.json"))
+
+
+def _check_comparable(first: FinishedRun, other: FinishedRun) -> None:
+    a, b = first.split, other.split
+    both = f"{first.record.path} and {other.record.path}"
+    if a.images_sha256 != b.images_sha256:
+        raise OptionError(
+            f"{both} were trained on different images ({a.n} of {a.dataset}, {b.n} of {b.dataset}; "
+            "their sha256 differ); compare runs on one data set"
+        )
+    if len(a) != len(b):
+        raise OptionError(
+            f"{both} have unequal budgets, {len(a)} and {len(b)} labels; "
+            "compare runs with equally many labels"
+        )
+    recipes = first.record.config.as_dict(), other.record.config.as_dict()
+    for name in recipes[0]:
+        was, now = (recipe[name] for recipe in recipes)
+        if was != now:
+            raise OptionError(
+                f"{both} were trained differently, with {name} = {was} and {name} = {now}; "
+                "compare runs of one recipe"
+            )
+
+
+def _check_independent(members: Sequence[FinishedRun]) -> None:
+    """Replicates need seeds of their own, or their spread says too little."""
+    for a, b in combinations(members, 2):
+        both = f"{a.record.path} and {b.record.path}"
+        same_split = a.split.sha256 == b.split.sha256
+        if a.record.seed == b.record.seed:
+            of = "the same" if same_split else "another draw of the"
+            raise OptionError(
+                f"{both} are no independent replicates: both are {a.record.mode} runs "
+                f"with training seed {a.record.seed}, on {of} {a.split.strategy} split; "
+                "leave one out, or train it again with another --seed"
+            )
+        if same_split and is_redrawn(a.split):
+            raise OptionError(
+                f"{both} share one draw of the {a.split.strategy} split, so their spread leaves "
+                "out the luck of the draw; train each on a draw of its own "
+                "(`fmsel train --seeds` makes them)"
+            )
+
+
+def _choice(split: Split) -> tuple[str, ...]:
+    """What replicates have in common: the recipe of a random split, or the very split."""
+    recipe = (split.strategy, json.dumps(dict(split.parameters), sort_keys=True))
+    return recipe if is_redrawn(split) else (*recipe, split.sha256)
+
+
+def _names(runs: Sequence[FinishedRun]) -> dict[tuple[str, ...], str]:
+    """A short name for each choice: its strategy, and what tells it from others of the same one."""
+    splits = {_choice(each.split): each for each in runs}
+    names = {choice: _told_apart(each, runs) for choice, each in splits.items()}
+    shared = Counter(names.values())
+    return {
+        choice: name if shared[name] == 1 else f"{name} #{splits[choice].split.sha256[:6]}"
+        for choice, name in names.items()
+    }
+
+
+def _told_apart(run: FinishedRun, others: Iterable[FinishedRun]) -> str:
+    split = run.split
+    if split.strategy == "imported":
+        return str(run.record.split.get("name", split.strategy))
+    rivals = [each.split.parameters for each in others if each.split.strategy == split.strategy]
+    told = [
+        f"{name} {value}"
+        for name, value in split.parameters.items()
+        if any(rival.get(name) != value for rival in rivals)
+    ]
+    name = STRATIFIED if split.strategy == "random_stratified" else split.strategy
+    return f"{name} ({', '.join(told)})" if told else name

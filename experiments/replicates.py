@@ -1,0 +1,94 @@
+"""Replicates of one run: new training seeds and, where chance chose the images, new choices."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmsel.datasets import ImageDataset
+from fmsel.errors import OptionError
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.run import train
+from fmsel.fixmatch.run.folder import RunFolder
+from fmsel.selection.split import Split
+from fmsel.selection.split.make import redraw
+
+
+@dataclass(frozen=True, kw_only=True)
+class Replicate:
+    """One run to be made."""
+
+    seed: int  # of the training
+    split: Split
+    out: Path
+
+
+def plan_replicates(
+    split: Split, data: ImageDataset, *, name: str, seed: int, count: int, out: Path | None
+) -> list[Replicate]:
+    """Runs of `split` with the training seeds seed, seed + 1, …
+
+    The first one trains on `split` itself; in the others a random split is drawn anew with the
+    selection seeds split.seed + 1, split.seed + 2, …
+
+    Args:
+        split: the first replicate's.
+        data: the train part it belongs to.
+        name: of the experiment; the folders are `runs/<name>-seed<k>`.
+        seed: the first training seed.
+        count: number of replicates, at least 1.
+        out: the run folder of a single run; what replaces `runs` for several.
+    Raises:
+        OptionError: `count` is below 1 or `seed` below 0.
+    """
+    if count < 1 or seed < 0:
+        raise OptionError(f"seeds={count} must be at least 1 and seed={seed} at least 0")
+    root = out or Path("runs")
+    return [
+        Replicate(
+            seed=seed + k,
+            split=redraw(split, data, split.seed + k) if k else split,
+            out=out if out and count == 1 else root / f"{name}-seed{seed + k}",
+        )
+        for k in range(count)
+    ]
+
+
+def train_replicates(
+    replicates: list[Replicate],
+    data: ImageDataset,
+    test: ImageDataset | None,
+    config: FixMatchConfig,
+    *,
+    split_name: str,
+    resume: bool = False,
+    force: bool = False,
+    **options: Any,
+) -> Iterator[tuple[Replicate, dict[str, Any]]]:
+    """Train one after another, yielding each with its summary as soon as it is done.
+
+    All outputs are checked before the first run starts. With `resume` the first folder must
+    exist; later ones that do not yet are started.
+
+    Args:
+        replicates, data, test, config, split_name, resume, force: as for `train`.
+        options: more keywords of `fmsel.fixmatch.run.train`.
+    """
+    resumed = [resume and (k == 0 or each.out.exists()) for k, each in enumerate(replicates)]
+    for each, again in zip(replicates, resumed, strict=True):
+        if not again:
+            RunFolder(each.out).check_new(force)
+    for each, again in zip(replicates, resumed, strict=True):
+        summary = train(
+            each.split,
+            data,
+            test,
+            config,
+            each.out,
+            seed=each.seed,
+            split_name=split_name,
+            resume=again,
+            force=force,
+            **options,
+        )
+        yield each, summary

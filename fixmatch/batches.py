@@ -1,0 +1,116 @@
+"""The images of every step, as a function of (seed, step): nothing to save, exact to resume."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fmsel.datasets import WeakAugment
+from fmsel.seeds import torch_seed
+from fmsel.training.augment.randaugment import RandAugment
+from fmsel.training.augment.weak import to_float, weak_augment
+
+
+class EpochSampler:
+    """Batches from an endless row of permutations of 0..n-1, one keyed permutation an epoch.
+
+    Every image is seen equally often (the reference's shuffle buffer comes close to that), and
+    batch `step` can be had without its predecessors. A batch may span several epochs.
+
+    Args:
+        n: size of the set.
+        batch: indices a step.
+        seed: the training seed.
+        purpose: name of the random stream.
+    """
+
+    def __init__(self, n: int, batch: int, seed: int, purpose: str) -> None:
+        self.n, self.batch, self.seed, self.purpose = n, batch, seed, purpose
+        self._epochs: dict[int, Tensor] = {}  # those that the last batch touched
+
+    def __call__(self, step: int) -> Tensor:
+        """(batch,) int64 indices of step 0, 1, …, on the CPU."""
+        start, stop = step * self.batch, (step + 1) * self.batch
+        epochs = range(start // self.n, (stop - 1) // self.n + 1)
+        self._epochs = {epoch: self._permutation(epoch) for epoch in epochs}
+        row = torch.cat(list(self._epochs.values()))
+        first = start - epochs[0] * self.n
+        return row[first : first + self.batch]
+
+    def _permutation(self, epoch: int) -> Tensor:
+        if epoch in self._epochs:
+            return self._epochs[epoch]
+        return torch.randperm(self.n, generator=keyed(self.seed, self.purpose, epoch))
+
+
+def keyed(seed: int, purpose: str, step: int) -> torch.Generator:
+    """A CPU generator for one purpose at one step."""
+    return torch.Generator().manual_seed(torch_seed(seed, purpose, step))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Labelled:
+    """B labelled images of one step, weakly augmented."""
+
+    images: Tensor  # (B, 3, H, W) float32 in [-1, 1]
+    labels: Tensor  # (B,) int64
+
+
+@dataclass(frozen=True, kw_only=True)
+class Unlabelled:
+    """U = mu B unlabelled images of one step, in two views."""
+
+    weak: Tensor  # (U, 3, H, W) float32 in [-1, 1]
+    strong: Tensor  # (U, 3, H, W) float32 in [-1, 1]
+    index: Tensor  # (U,) int64, positions in the unlabelled set, on the device
+
+
+class LabelledBatches:
+    """Weakly augmented labelled batches.
+
+    Args:
+        images: (M, 3, H, W) uint8 on the device.
+        labels: (M,) int64 on the device.
+        batch: B.
+        weak: the data set's weak augmentation.
+        seed: the training seed.
+    """
+
+    def __init__(
+        self, images: Tensor, labels: Tensor, batch: int, weak: WeakAugment, seed: int
+    ) -> None:
+        self.images, self.labels, self.weak, self.seed = images, labels, weak, seed
+        self.sampler = EpochSampler(len(images), batch, seed, "labelled order")
+
+    def __call__(self, step: int) -> Labelled:
+        index = self.sampler(step).to(self.images.device, non_blocking=True)
+        generator = keyed(self.seed, "labelled augmentation", step)
+        images = weak_augment(self.images[index], self.weak, generator)
+        return Labelled(images=to_float(images), labels=self.labels[index])
+
+
+class UnlabelledBatches:
+    """Weak and strong views of unlabelled batches.
+
+    The strong view starts from a weak augmentation of its own (reference code: `ms(4)` before
+    the strong operations).
+
+    Args:
+        images: (N, 3, H, W) uint8 on the device, H = W.
+        batch: U = mu B.
+        weak: the data set's weak augmentation.
+        seed: the training seed.
+    """
+
+    def __init__(self, images: Tensor, batch: int, weak: WeakAugment, seed: int) -> None:
+        self.images, self.weak, self.seed = images, weak, seed
+        self.sampler = EpochSampler(len(images), batch, seed, "unlabelled order")
+        self.strong = RandAugment(images.shape[-1], images.device)
+
+    def __call__(self, step: int) -> Unlabelled:
+        index = self.sampler(step).to(self.images.device, non_blocking=True)
+        images = self.images[index]
+        weak = weak_augment(images, self.weak, keyed(self.seed, "weak augmentation", step))
+        generator = keyed(self.seed, "strong augmentation", step)
+        strong = self.strong(weak_augment(images, self.weak, generator), generator)
+        return Unlabelled(weak=to_float(weak), strong=strong, index=index)

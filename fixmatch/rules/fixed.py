@@ -1,0 +1,29 @@
+"""One fixed confidence threshold for all images and classes (FixMatch, equation 4)."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from fmsel.fixmatch.rules import PseudoLabels, RuleContext, WeakView
+
+
+@dataclass(frozen=True)
+class Fixed:
+    """Keep the predicted class where its probability reaches the threshold; stateless."""
+
+    threshold: float
+
+    def __call__(self, view: WeakView) -> PseudoLabels:
+        confidence, targets = view.logits.softmax(dim=1).max(dim=1)  # (U,), (U,)
+        return PseudoLabels(targets, (confidence >= self.threshold).float())
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        del state
+
+
+def make(context: RuleContext) -> Fixed:
+    return Fixed(context.threshold)

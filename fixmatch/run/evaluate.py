@@ -1,0 +1,46 @@
+"""Accuracy of the live and of the averaged network on the test part."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fmsel.fixmatch.step import Learner
+from fmsel.training.augment.weak import to_float
+from fmsel.training.engine.device import autocast
+
+BATCH = 500  # images at a time
+
+
+@dataclass(frozen=True)
+class Accuracy:
+    """Shares of right predictions, in [0, 1]."""
+
+    ema: float
+    live: float
+
+
+@torch.no_grad()
+def evaluate(
+    learner: Learner, images: Tensor, labels: Tensor, stopped: Callable[[], bool]
+) -> Accuracy | None:
+    """Evaluate in batches; None if `stopped` turned true on the way.
+
+    Args:
+        learner: its averaged weights use the live batch norm statistics, as in the reference.
+        images: (T, 3, H, W) uint8 on the device, T >= 1.
+        labels: (T,) int64 on the device.
+        stopped: asked before every batch.
+    """
+    learner.model.eval()
+    right = torch.zeros(2, dtype=torch.int64, device=images.device)
+    for pixels, truth in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
+        if stopped():
+            return None
+        batch = to_float(pixels).contiguous(memory_format=torch.channels_last)
+        with autocast(learner.device, learner.precision):
+            both = torch.stack([learner.ema.forward(learner.model, batch), learner.model(batch)])
+        right += (both.argmax(dim=2) == truth).sum(dim=1)
+    ema, live = (right.double() / len(labels)).tolist()
+    return Accuracy(ema=ema, live=live)

@@ -1,0 +1,96 @@
+"""`RunFolder`: the files of one run, each written atomically."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fmsel.artefacts import check_output, read_json, write_json, write_text
+from fmsel.errors import ArtefactError, OutputError
+from fmsel.fixmatch.run.record import CHECKPOINT, CONFIG, METRICS, SCHEMA, SPLIT, SUMMARY
+from fmsel.selection.split import Split
+from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
+
+# What a resumed run must share with its beginning, and how a message calls it.
+IDENTITY = {
+    "mode": ("mode",),
+    "seed": ("seed",),
+    "precision": ("precision",),
+    "images (sha256)": ("dataset", "images_sha256"),
+    "labels (sha256)": ("dataset", "labels_sha256"),
+    "split (sha256)": ("split", "sha256"),
+}
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """Writes and resumes one run folder; `RunRecord` reads finished ones."""
+
+    path: Path
+
+    def check_new(self, force: bool) -> None:
+        """Refuse a folder that exists (without `force`) or is no run; creates nothing.
+
+        Raises:
+            OutputError: as said.
+        """
+        if self.path.exists() and not force:
+            raise OutputError(
+                f"{self.path} already exists; pass --resume to go on with it, "
+                "--force to replace it, or --out elsewhere"
+            )
+        foreign = self.path.is_dir() and any(self.path.iterdir())
+        if self.path.is_file() or (foreign and not (self.path / CONFIG).exists()):
+            raise OutputError(f"{self.path} is not a run folder; choose another --out")
+
+    def begin(self, config: Mapping[str, Any], split: Split) -> None:
+        """Replace what an old run left by the files of a new one."""
+        check_output(self.path / CONFIG, force=True)
+        for name in (SUMMARY, METRICS, CHECKPOINT):
+            (self.path / name).unlink(missing_ok=True)
+        split.save(self.path / SPLIT, force=True)
+        write_json(self.path / CONFIG, {"schema_version": SCHEMA, **config}, force=True)
+
+    def check_same(self, config: Mapping[str, Any]) -> None:
+        """Refuse to go on with a run that was started differently.
+
+        Raises:
+            ArtefactError: no run here, or it names the first difference.
+        """
+        if not (self.path / CONFIG).exists():
+            raise ArtefactError(f"there is no run to resume in {self.path}; train without --resume")
+        old = read_json(self.path / CONFIG, "run configuration")
+        names = {f"setting {key}": ("fixmatch", key) for key in config["fixmatch"]}
+        for name, keys in (IDENTITY | names).items():
+            was, now = _value(old, keys), _value(config, keys)
+            if was != now:
+                raise ArtefactError(
+                    f"cannot resume {self.path}: its {name} was {was}, now it is {now}; "
+                    "use what it was started with, or another --out"
+                )
+
+    def save(
+        self, tensors: Mapping[str, Any], state: Mapping[str, Any], rows: Sequence[Any]
+    ) -> None:
+        """Write the checkpoint, then the metrics that belong to it."""
+        save_checkpoint(self.path / CHECKPOINT, tensors, state)
+        lines = "".join(json.dumps(row) + "\n" for row in rows)
+        write_text(self.path / METRICS, lines, force=True)
+
+    def restore(self, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]] | None:
+        """(tensors, state) of the checkpoint; None where the run stopped before its first."""
+        if not (self.path / CHECKPOINT).exists():
+            return None
+        return load_checkpoint(self.path / CHECKPOINT, device)
+
+    def finish(self, summary: Mapping[str, Any]) -> None:
+        write_json(self.path / SUMMARY, summary, force=True)
+
+
+def _value(config: Any, keys: Sequence[str]) -> Any:
+    for key in keys:
+        config = config.get(key) if isinstance(config, Mapping) else None
+    return config

@@ -1,0 +1,188 @@
+"""`Session`: one run in memory; advance, evaluate, save, restore."""
+
+import math
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from fmsel.datasets import WeakAugment
+from fmsel.errors import FmselError
+from fmsel.fixmatch.batches import LabelledBatches, UnlabelledBatches
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.rules import RuleContext, make_rule
+from fmsel.fixmatch.run.evaluate import evaluate
+from fmsel.fixmatch.run.inputs import Inputs
+from fmsel.fixmatch.run.meters import Meters
+from fmsel.fixmatch.run.record import reported_accuracy
+from fmsel.fixmatch.step import Learner
+from fmsel.training.engine.device import Precision
+from fmsel.training.engine.schedule import cosine_7_16
+from fmsel.training.networks.build import build_network
+
+
+class Session:
+    """A run between its steps.
+
+    Args:
+        inputs: tensors on the device.
+        weak: the data set's weak augmentation.
+        config: the recipe.
+        seed: the training seed.
+        supervised_only: leave out the unlabelled images and their loss.
+        precision: of the convolutions.
+
+    Attributes:
+        step: steps done.
+        rows: one dict an evaluation, the lines of metrics.jsonl.
+        seconds: spent in training and evaluation, over all sittings.
+    """
+
+    def __init__(
+        self,
+        inputs: Inputs,
+        weak: WeakAugment,
+        config: FixMatchConfig,
+        *,
+        seed: int,
+        supervised_only: bool,
+        precision: Precision,
+    ) -> None:
+        images, device = inputs.images, inputs.images.device
+        self.inputs, self.config, self.supervised = inputs, config, supervised_only
+        model = build_network(
+            config.arch,
+            n_classes=inputs.n_classes,
+            image_side=images.shape[-1],
+            bn_momentum=config.bn_momentum,
+            seed=seed,
+        )
+        context = RuleContext(
+            threshold=config.threshold,
+            n_classes=inputs.n_classes,
+            n_unlabelled=len(images),
+            device=device,
+        )
+        rule = make_rule(config.rule, context)
+        self.learner = Learner(model.to(device), rule, config, precision)
+        chosen = images[inputs.chosen]
+        self.labelled = LabelledBatches(chosen, inputs.labels, config.batch, weak, seed)
+        self.unlabelled = (
+            None
+            if supervised_only
+            else UnlabelledBatches(images, config.mu * config.batch, weak, seed)
+        )
+        self.meters = Meters(inputs.truth, device)
+        self.step = 0
+        self.rows: list[dict[str, Any]] = []
+        self.seconds = 0.0
+        self._started = time.perf_counter()
+
+    @property
+    def done(self) -> bool:
+        return self.step == self.config.steps
+
+    @property
+    def images_per_step(self) -> int:
+        """Images that pass the network at each step."""
+        config = self.config
+        return config.batch * (1 if self.supervised else 1 + 2 * config.mu)
+
+    def advance(self) -> None:
+        """One training step."""
+        labelled = self.labelled(self.step)
+        unlabelled = None if self.unlabelled is None else self.unlabelled(self.step)
+        losses, pseudo = self.learner.step(self.step, labelled, unlabelled)
+        self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
+        self.step += 1
+
+    @property
+    def evaluation_due(self) -> bool:
+        """Whether this step is to be evaluated and was not yet."""
+        due = self.step > 0 and (self.step % self.config.eval_every == 0 or self.done)
+        return due and not (self.rows and self.rows[-1]["step"] == self.step)
+
+    def evaluate(self, stopped: Callable[[], bool]) -> bool:
+        """Append a row; False, with nothing changed, if `stopped` turned true on the way.
+
+        Raises:
+            FmselError: the loss is no longer finite.
+        """
+        self.check_finite()
+        tested = len(self.inputs.test_labels) > 0
+        accuracy = None
+        if tested:
+            accuracy = evaluate(
+                self.learner, self.inputs.test_images, self.inputs.test_labels, stopped
+            )
+            if accuracy is None:
+                return False
+        means = self.meters.read(self.supervised)
+        now = self.clock()
+        before = self.rows[-1] if self.rows else {"seconds": 0.0}
+        rate = means.steps / max(now - before["seconds"], 1e-9)
+        self.rows.append(
+            {
+                "step": self.step,
+                "ema_accuracy": accuracy.ema if accuracy else None,
+                "accuracy": accuracy.live if accuracy else None,
+                "loss": means.loss,
+                "loss_labelled": means.loss_labelled,
+                "loss_unlabelled": means.loss_unlabelled,
+                "mask_rate": means.mask_rate,
+                "pseudo_label_accuracy": means.pseudo_label_accuracy,
+                "lr": cosine_7_16(self.step, self.config.steps, self.config.lr),
+                "images_per_s": rate * self.images_per_step,
+                "it_per_s": rate,
+                "seconds": now,
+            }
+        )
+        self.meters.reset()
+        return True
+
+    def check_finite(self) -> None:
+        """Raises FmselError if a loss since the last evaluation was not finite."""
+        total = float(self.meters.sums[1])
+        if not math.isfinite(total):
+            raise FmselError(
+                f"the loss became {total} before step {self.step}; train again with a smaller --lr "
+                f"than {self.config.lr}"
+            )
+
+    def clock(self) -> float:
+        """`seconds`, brought up to now."""
+        now = time.perf_counter()
+        self.seconds += now - self._started
+        self._started = now
+        return self.seconds
+
+    def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """(tensors, state) for a checkpoint."""
+        tensors = {"learner": self.learner.state_dict(), "meters": self.meters.sums}
+        return tensors, {"step": self.step, "rows": self.rows, "seconds": self.clock()}
+
+    def restore(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
+        """The inverse of `save`."""
+        self.learner.load_state_dict(tensors["learner"])
+        self.meters.sums.copy_(tensors["meters"])
+        self.step, self.rows, self.seconds = state["step"], list(state["rows"]), state["seconds"]
+
+    def summary(self) -> dict[str, Any]:
+        """What summary.json holds, at the end of the run."""
+        seconds = self.clock()
+        summary: dict[str, Any] = {"accuracy": None, "accuracy_of": 0, "final_ema_accuracy": None}
+        if len(self.inputs.test_labels):
+            curve = [row["ema_accuracy"] for row in self.rows]
+            accuracy, count = reported_accuracy(curve)
+            summary = {
+                "accuracy": accuracy,
+                "accuracy_of": count,
+                "final_ema_accuracy": curve[-1],
+            }
+        rate = self.step / seconds
+        return {
+            **summary,
+            "steps": self.step,
+            "seconds": seconds,
+            "it_per_s": rate,
+            "completed": True,
+        }

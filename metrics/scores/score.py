@@ -1,0 +1,82 @@
+"""`score_dataset`: images in, `Scores` out."""
+
+import time
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+
+from fmsel.artefacts import sha256_array
+from fmsel.datasets import ImageDataset
+from fmsel.errors import DataError
+from fmsel.metrics.evidence import Evidence, Settings, gather
+from fmsel.metrics.scores.artefact import MetricRecord, Scores
+from fmsel.metrics.scores.catalogue import DEFAULT, check_metrics, metric_module
+from fmsel.training.engine.device import device_name, resolve_device
+
+
+def score_dataset(
+    data: ImageDataset,
+    metrics: Sequence[str] = DEFAULT,
+    *,
+    seed: int = 0,
+    device: str = "auto",
+    precision: str = "auto",
+    cache: bool = True,
+    settings: Settings | None = None,
+) -> Scores:
+    """Score every image of `data` by each metric.
+
+    Args:
+        data: a train part, every image labelled.
+        metrics: names from `metric_names()`.
+        seed: any integer >= 0.
+        device: auto | cpu | cuda | cuda:N.
+        precision: auto | fp32 | bf16, of the convolutions of trained networks.
+        cache: reuse the outputs of networks that were finished earlier.
+        settings: all of these at once, in place of the keywords.
+    Raises:
+        OptionError: unknown metric.
+        DataError: labels are missing, or too few images in a class.
+    """
+    names = check_metrics(metrics)
+    settings = settings or Settings(seed=seed, device=device, precision=precision, cache=cache)
+    if len(data) < 2:
+        raise DataError(f"{data.name} has {len(data)} images; scoring compares at least 2")
+    kinds = [kind for name in names for kind in metric_module(name).NEEDS]
+    evidence = gather(data, kinds, settings)
+    place = device_name(resolve_device(settings.device))
+    arrays, records = {}, {}
+    for name in names:
+        arrays[name], records[name] = _apply(name, evidence, settings.seed, place)
+    return Scores(dataset=data.describe(), arrays=arrays, records=records)
+
+
+def merge(old: Scores, new: Scores) -> Scores:
+    """`old` with the metrics of `new` added or replaced; both must score the same images."""
+    arrays: Mapping[str, np.ndarray] = {**old.arrays, **new.arrays}
+    records = {**old.records, **new.records}
+    return Scores(dataset=new.dataset, arrays=arrays, records=records, made_with=new.made_with)
+
+
+def _apply(
+    name: str, evidence: Evidence, seed: int, place: str
+) -> tuple[np.ndarray, MetricRecord]:
+    module = metric_module(name)
+    start = time.perf_counter()
+    array = np.ascontiguousarray(module.score(evidence), dtype=np.float32)
+    seconds = time.perf_counter() - start
+    if array.shape != evidence.labels.shape or not np.isfinite(array).all():
+        raise DataError(
+            f"the metric {name} gave {array.shape} scores, or some that are not finite, "
+            f"for {len(evidence.labels)} images; please report this with the data set"
+        )
+    record = MetricRecord(
+        parameters={kind: dict(evidence.parameters[kind]) for kind in module.NEEDS},
+        seed=seed,
+        seconds=round(seconds, 4),
+        evidence_seconds={kind: round(evidence.seconds[kind], 1) for kind in module.NEEDS},
+        device=place,
+        label_use=module.LABEL_USE,
+        sha256=sha256_array(array),
+    )
+    return array, record

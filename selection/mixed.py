@@ -1,0 +1,23 @@
+"""`mixed`: the most prototypical images of each class together with outliers of it."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
+from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, Band, extremes
+
+
+@dataclass(frozen=True)
+class Mixed(Strategy):
+    """An oracle: ranking within each class reads the label of every image."""
+
+    LABEL_USE: ClassVar[LabelUse] = "formula"
+
+    ratio: float = 0.5  # share of prototypes
+    outlier_band: Band = EXTREME_TAIL
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
+        return extremes(
+            pool, batch_size, seed, ratio=self.ratio, band=self.outlier_band, metrics=self.metrics
+        )

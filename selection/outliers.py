@@ -1,0 +1,22 @@
+"""`outliers`: the least prototypical images of each class, or those of a band near that end."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
+from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, Band, extremes
+
+
+@dataclass(frozen=True)
+class Outliers(Strategy):
+    """An oracle: ranking within each class reads the label of every image."""
+
+    LABEL_USE: ClassVar[LabelUse] = "formula"
+
+    outlier_band: Band = EXTREME_TAIL
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
+        return extremes(
+            pool, batch_size, seed, ratio=0.0, band=self.outlier_band, metrics=self.metrics
+        )

@@ -1,0 +1,19 @@
+"""`prototypes`: the most prototypical images of each class (FixMatch, section 4.4)."""
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
+from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, extremes
+
+
+@dataclass(frozen=True)
+class Prototypes(Strategy):
+    """An oracle: ranking within each class reads the label of every image."""
+
+    LABEL_USE: ClassVar[LabelUse] = "formula"
+
+    metrics: tuple[str, ...] = DEFAULT_METRICS
+
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
+        return extremes(pool, batch_size, seed, ratio=1.0, band=EXTREME_TAIL, metrics=self.metrics)

@@ -1,0 +1,185 @@
+"""`Split`: an ordered list of images to label, with all that says where it came from."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmsel.artefacts import read_json, sha256_json, versions, write_json
+from fmsel.datasets import ImageDataset, Source
+from fmsel.errors import ArtefactError
+
+SCHEMA = 1
+LABEL_USES = ("none", "training", "formula", "stratified", "unknown")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Split:
+    """Which images of one data set's train part get a label.
+
+    Attributes:
+        dataset, source, n, images_sha256, labels_sha256: `ImageDataset.describe()`.
+        strategy: name of the strategy's module, or "imported".
+        parameters: its parameters.
+        seed: the selection seed.
+        indices: ordered, distinct, global to the data set.
+        label_use: "none" | "training" | "formula" | "stratified" | "unknown": how far the choice
+            read labels that a real user does not have yet; all but "none" are oracles.
+        class_counts: class name -> number of chosen images; empty without labels.
+        labels: the labels people gave, in the order of `indices`; None = use the data set's.
+        provenance: what was read, with sha256.
+        versions: of Python and packages.
+    """
+
+    dataset: str
+    source: Mapping[str, Any]
+    n: int
+    images_sha256: str
+    labels_sha256: str
+    strategy: str
+    parameters: Mapping[str, Any]
+    seed: int
+    indices: Sequence[int]
+    label_use: str
+    class_counts: Mapping[str, int]
+    labels: Sequence[int] | None = None
+    provenance: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=versions)
+    schema_version: int = SCHEMA
+
+    def __len__(self) -> int:
+        return len(self.indices)
+
+    @property
+    def index_array(self) -> npt.NDArray[np.int64]:
+        """(M,) int64, in pick order."""
+        return np.asarray(self.indices, dtype=np.int64)
+
+    @property
+    def oracle(self) -> bool:
+        """Whether the choice read labels that a real user does not have yet."""
+        return self.label_use != "none"
+
+    @property
+    def sha256(self) -> str:
+        """Identity of the choice: the indices, their labels, and the images they point into."""
+        return sha256_json([list(self.indices), self.labels, self.images_sha256])
+
+    def given_labels(self, data: ImageDataset) -> npt.NDArray[np.int64]:
+        """(M,) labels in the order of `indices`: people's where given, the data set's otherwise."""
+        if self.labels is not None:
+            return np.asarray(self.labels, dtype=np.int64)
+        return data.labels[self.index_array]
+
+    def validate(self, where: str) -> None:
+        """Check the form; `where` (a file name) begins every error.
+
+        Raises:
+            ArtefactError: a field is of the wrong kind, or an index is repeated or out of range.
+        """
+        for name in ("dataset", "images_sha256", "labels_sha256", "strategy", "label_use"):
+            value = getattr(self, name)
+            if not isinstance(value, str) or not value:
+                raise ArtefactError(f"{where}: {name} must be a text, got {value!r}")
+        for name in ("source", "parameters", "class_counts", "provenance", "versions"):
+            if not isinstance(getattr(self, name), Mapping):
+                raise ArtefactError(f"{where}: {name} must be a JSON object")
+        if self.label_use not in LABEL_USES:
+            raise ArtefactError(
+                f"{where}: label_use must be one of {', '.join(LABEL_USES)}, got {self.label_use!r}"
+            )
+        for name in ("n", "seed"):
+            if not _is_count(getattr(self, name)):
+                raise ArtefactError(
+                    f"{where}: {name} must be an integer of 0 or more, got {getattr(self, name)!r}"
+                )
+        try:
+            Source.from_dict(self.source)
+        except ArtefactError as error:
+            raise ArtefactError(f"{where}: {error}") from None
+        _check_indices(self.indices, self.n, where)
+        if self.labels is not None:
+            _check_labels(self.labels, len(self), where)
+
+    def check(self, data: ImageDataset, where: str) -> None:
+        """Refuse images that this split was not made for.
+
+        The data set's labels must agree only if the choice read them.
+
+        Raises:
+            ArtefactError: other images, other labels, or a person's label of no class.
+        """
+        if self.images_sha256 != data.images_sha256:
+            raise ArtefactError(
+                f"{where} chooses among {self.n} images of {self.dataset}, not these {len(data)} "
+                f"images of {data.name} (their sha256 differ); name the right data set, "
+                "or make the split again with `fmsel split`"
+            )
+        if self.oracle and self.labels_sha256 != data.labels_sha256:
+            raise ArtefactError(
+                f"{where} was chosen with other labels of {self.dataset} than these of {data.name} "
+                "(their sha256 differ); make it again with `fmsel split`"
+            )
+        for place, label in enumerate(self.labels or ()):
+            if label >= data.n_classes:
+                raise ArtefactError(
+                    f"{where}: label {label} at position {place} is no class of {data.name}, "
+                    f"which has {data.n_classes}"
+                )
+
+    def save(self, path: Path, force: bool = False) -> None:
+        write_json(path, asdict(self), force)
+
+    @classmethod
+    def load(cls, path: Path) -> "Split":
+        """Read a split and check its form; `check` compares it with its images."""
+        values = read_json(path, "split")
+        if values.get("schema_version") != SCHEMA:
+            raise ArtefactError(
+                f"{path} has schema_version {values.get('schema_version')!r}; "
+                f"this fmsel reads version {SCHEMA}"
+            )
+        try:
+            split = cls(**values)
+        except TypeError as error:
+            raise ArtefactError(f"{path} is not a valid split: {error}") from None
+        split.validate(str(path))
+        return split
+
+
+def _check_indices(indices: object, n: int, where: str) -> None:
+    """Refuse anything but a list of distinct integers in 0..n-1, with ArtefactError."""
+    if not isinstance(indices, list) or not indices:
+        raise ArtefactError(f"{where}: indices must be a list of at least one integer")
+    first_at: dict[int, int] = {}
+    for place, index in enumerate(indices):
+        if not isinstance(index, int) or isinstance(index, bool):
+            raise ArtefactError(f"{where}: index {index!r} at position {place} is not an integer")
+        if not 0 <= index < n:
+            raise ArtefactError(
+                f"{where}: index {index} at position {place} is outside 0..{n - 1}; "
+                "indices are original positions in the data set's train part"
+            )
+        if index in first_at:
+            raise ArtefactError(
+                f"{where}: index {index} occurs twice (positions {first_at[index]} and {place}); "
+                "remove one"
+            )
+        first_at[index] = place
+
+
+def _check_labels(labels: object, count: int, where: str) -> None:
+    if not isinstance(labels, list) or len(labels) != count:
+        raise ArtefactError(f"{where}: labels must be a list as long as indices ({count})")
+    for place, label in enumerate(labels):
+        if not _is_count(label):
+            raise ArtefactError(
+                f"{where}: label {label!r} at position {place} is not an integer of 0 or more"
+            )
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0

@@ -1,0 +1,372 @@
+"""`fmsel split` as it is typed: what it writes, and one sentence and exit 2 for bad input."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from fmsel.artefacts import sha256_array
+from fmsel.cli.app import main
+from fmsel.datasets import ImageDataset, load_dataset
+from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.selection.split import Split
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture(autouse=True)
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder, wide enough a terminal for one-line sentences."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("COLUMNS", "300")
+    return tmp_path
+
+
+def write_scores(
+    data: ImageDataset, path: str = "scores/digits.npz", *, images_sha256: str | None = None
+) -> Scores:
+    """Two metrics that agree: the share of ink, so that ranks are known without any network."""
+    ink = data.images.astype(np.float32).mean(axis=(1, 2, 3)) + np.arange(len(data)) * 1e-4
+    arrays = {name: ink.astype(np.float32) for name in ("self-confidence", "epoch-confidence")}
+    arrays["reverse"] = -arrays["self-confidence"]
+    records = {
+        name: MetricRecord(
+            parameters={},
+            seed=0,
+            seconds=0.0,
+            evidence_seconds={},
+            device="cpu",
+            label_use="formula",
+            sha256=sha256_array(array),
+        )
+        for name, array in arrays.items()
+    }
+    dataset = data.describe() | ({"images_sha256": images_sha256} if images_sha256 else {})
+    scores = Scores(dataset=dataset, arrays=arrays, records=records)
+    scores.save(Path(path))
+    return scores
+
+
+def fmsel(*words: str) -> None:
+    assert main(["split", *words]) == 0
+
+
+def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
+    """The one sentence that bad input is answered with."""
+    capsys.readouterr()
+    assert main(["split", *words]) == 2
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
+    return captured.err
+
+
+def read(name: str) -> Split:
+    return Split.load(Path("splits") / name)
+
+
+def counts(split: Split) -> set[int]:
+    return set(split.class_counts.values())
+
+
+@pytest.mark.parametrize("words", [["--random", "40"], ["--random=40"]])
+def test_random_with_a_number_is_label_free(words: list[str]) -> None:
+    fmsel(*words, "--dataset", "digits")
+    split = read("random.json")
+    assert (len(split), split.strategy, split.label_use) == (40, "random", "none")
+
+
+@pytest.mark.parametrize(
+    "words", [["--random", "--per-class", "4"], ["--per-class", "4", "--random"]]
+)
+def test_random_without_a_number_is_stratified(words: list[str]) -> None:
+    fmsel(*words, "--dataset", "digits", "--seed", "5")
+    split = read("random.json")
+    assert (len(split), split.strategy, split.label_use) == (40, "random_stratified", "stratified")
+    assert counts(split) == {4} and split.seed == 5
+
+
+def test_random_takes_its_data_set_from_the_scores(digits: ImageDataset) -> None:
+    write_scores(digits)
+    fmsel("--random", "40")
+    split = read("random.json")
+    assert split.dataset == "digits" and split.provenance == {}
+
+
+def test_prototypes_and_outliers_need_nothing_else_after_score(digits: ImageDataset) -> None:
+    scores = write_scores(digits)
+    fmsel("--protos", "12", "--outliers", "12")
+    split = read("mixed.json")
+    assert counts(split) == {24} and split.label_use == "formula"
+    assert split.provenance["scores"] == "digits.npz"
+    assert set(split.provenance["arrays"]) == {"self-confidence", "epoch-confidence"}
+    ink = scores.arrays["self-confidence"]
+    for label in range(10):
+        own = np.flatnonzero(digits.labels == label)
+        by_ink = own[np.argsort(ink[own])]
+        chosen = {i for i in split.indices if digits.labels[i] == label}
+        assert chosen == {*by_ink[:12].tolist(), *by_ink[-12:].tolist()}
+
+
+@pytest.mark.parametrize(
+    ("words", "name", "strategy"),
+    [
+        (["--protos", "3"], "prototypes.json", "prototypes"),
+        (["--protos", "3", "--outliers", "0"], "prototypes.json", "prototypes"),
+        (["--ratio", "1", "--per-class", "3"], "prototypes.json", "prototypes"),
+        (["--outliers", "3"], "outliers.json", "outliers"),
+        (["--ratio", "0", "--per-class", "3"], "outliers.json", "outliers"),
+        (["--ratio", "0.75", "--per-class", "3"], "mixed.json", "mixed"),
+    ],
+)
+def test_default_names_say_what_was_chosen(
+    words: list[str], name: str, strategy: str, digits: ImageDataset
+) -> None:
+    write_scores(digits)
+    fmsel(*words)
+    assert read(name).strategy == strategy
+    assert counts(read(name)) == {3}
+
+
+def test_ratio_says_the_same_as_prototypes_and_outliers(digits: ImageDataset) -> None:
+    write_scores(digits)
+    fmsel("--ratio", "0.75", "--per-class", "24", "--out", "a.json")
+    fmsel("--protos", "18", "--outliers", "6", "--out", "b.json")
+    assert Split.load(Path("a.json")) == Split.load(Path("b.json"))
+
+
+def test_one_a_class_shares_prototypes_and_outliers_between_classes(digits: ImageDataset) -> None:
+    ink = write_scores(digits).arrays["self-confidence"]
+    fmsel("--ratio", "0.5", "--per-class", "1")
+    split = read("mixed.json")
+    best = {max(np.flatnonzero(digits.labels == c), key=lambda i: ink[i]) for c in range(10)}
+    worst = {min(np.flatnonzero(digits.labels == c), key=lambda i: ink[i]) for c in range(10)}
+    assert counts(split) == {1}
+    assert len(best & set(split.indices)) == len(worst & set(split.indices)) == 5
+
+
+def test_metric_and_band_are_obeyed(digits: ImageDataset) -> None:
+    write_scores(digits)
+    fmsel("--protos", "5", "--metric", "reverse", "--out", "a.json")
+    fmsel("--outliers", "5", "--out", "b.json")
+    assert Split.load(Path("a.json")).indices == Split.load(Path("b.json")).indices
+    fmsel("--outliers", "5", "--outlier-band", "5-20", "--out", "c.json")
+    c = Split.load(Path("c.json"))
+    assert not set(c.indices) & set(Split.load(Path("b.json")).indices)
+    assert c.parameters["outlier_band"] == {"start": 5.0, "stop": 20.0}
+
+
+def test_scores_may_be_named(digits: ImageDataset) -> None:
+    write_scores(digits, "elsewhere/mine.npz")
+    fmsel("--protos", "2", "--scores", "elsewhere/mine.npz")
+    assert read("prototypes.json").provenance["scores"] == "mine.npz"
+
+
+BAD_OPTIONS = [
+    ([], "nothing to choose"),
+    (["--protos", "0", "--outliers", "0"], "nothing to choose"),
+    (["--protos", "-1", "--outliers", "2"], "--protos must be 0 or more, got -1"),
+    (["--random"], "--random takes either N, labels in all, or --per-class N"),
+    (["--random", "40", "--per-class", "4"], "--random takes either N"),
+    (["--random", "-40"], "--random must be 1 or more, got -40"),
+    (["--random", "--per-class", "0"], "--per-class must be 1 or more, got 0"),
+    (["--random", "40", "--protos", "4"], "cannot go with --protos"),
+    (["--random", "40", "--metric", "conf"], "cannot go with --metric"),
+    (["--ratio", "1.5", "--per-class", "4"], "within 0..1, got 1.5"),
+    (["--ratio", "nan", "--per-class", "4"], "within 0..1, got nan"),
+    (["--ratio", "0.5"], "--ratio needs --per-class"),
+    (["--ratio", "0.5", "--per-class", "4", "--protos", "2"], "two ways to say the same"),
+    (["--per-class", "4"], "--per-class goes with --random or with --ratio"),
+    (["--protos", "4", "--per-class", "4"], "--per-class goes with --random or with --ratio"),
+    (["--protos", "4", "--outlier-band", "5-20"], "but none are asked for"),
+    (["--outliers", "4", "--outlier-band", "20-5"], "band 20-5 must rise within 0..100"),
+    (["--outliers", "4", "--outlier-band", "5-120"], "band 5-120 must rise within 0..100"),
+    (["--outliers", "4", "--outlier-band", "five"], "such as 5-20, got 'five'"),
+    (["--outliers", "4", "--outlier-band", "0-1"], "holds 1 of its"),
+    (["--protos", "500"], "fewer than the 500 prototypes asked of it"),
+    (["--protos", "80", "--outliers", "80"], "80 prototypes and 80 outliers would overlap"),
+    (["--protos", "20", "--outliers", "9", "--outlier-band", "90-100"], "from the band 90-100"),
+    (["--protos", "2", "--metric", "typicality"], "no scores of a metric 'typicality'"),
+    (["--protos", "2", "--resize", "16"], "--resize goes with --dataset"),
+    (["--random", "2000"], "cannot choose 2000 of 1438 images"),
+    (["--random", "4", "--seed", "-1"], "seed must be 0 or more, got -1"),
+    (["--protos", "2", "--dataset", "digitz"], "unknown data set 'digitz'"),
+    (["--protos", "2", "--scores", "none.npz"], "there is no scores file none.npz"),
+]
+
+
+@pytest.mark.parametrize(("words", "sentence"), BAD_OPTIONS)
+def test_bad_options_are_refused_and_nothing_is_written(
+    words: list[str],
+    sentence: str,
+    digits: ImageDataset,
+    project: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    write_scores(digits)
+    assert sentence in refusal(capsys, *words)
+    assert not list((project / "splits").glob("*"))
+
+
+def test_missing_and_ambiguous_scores_are_explained(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "make them with `fmsel score DATASET`" in refusal(capsys, "--protos", "2")
+    assert "name the data set with --dataset" in refusal(capsys, "--random", "40")
+    write_scores(digits)
+    write_scores(digits, "scores/other.npz")
+    answer = "several scores files (digits.npz, other.npz)"
+    assert answer in refusal(capsys, "--protos", "2")
+    assert answer in refusal(capsys, "--random", "40")
+
+
+def test_scores_of_another_data_set_are_refused(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(digits, images_sha256="0" * 64)
+    assert "digits.npz scores 1438 images of digits, not these" in refusal(capsys, "--protos", "2")
+
+
+def test_unlabelled_images_are_sent_to_random(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rng = np.random.default_rng(0)
+    for index in range(12):
+        pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
+        (project / "photos/train").mkdir(parents=True, exist_ok=True)
+        Image.fromarray(pixels).save(project / f"photos/train/{index}.png")
+    write_scores(load_dataset("./photos"), "scores/photos.npz")
+    for words in (["--protos", "2"], ["--random", "--per-class", "2"]):
+        assert "these images have none; use `--random N`" in refusal(capsys, *words)
+    fmsel("--random", "5")
+    assert read("random.json").class_counts == {}
+    fmsel("check", "splits/random.json")
+    fmsel("show", "splits/random.json")
+    assert "no class counts" in capsys.readouterr().out
+
+
+def test_existing_and_unwritable_outputs_are_refused(
+    project: Path, digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--random", "40", "--dataset", "digits"]
+    fmsel(*words)
+    before = (project / "splits/random.json").read_bytes()
+    assert "splits/random.json already exists; pass --force" in refusal(capsys, *words)
+    assert (project / "splits/random.json").read_bytes() == before
+    fmsel(*words, "--seed", "1", "--force")
+    assert (project / "splits/random.json").read_bytes() != before
+    (project / "file").touch()
+    assert "cannot write to file" in refusal(capsys, *words, "--out", "file/a.json")
+    if Path("/proc/self").is_dir():
+        assert "cannot write to /proc" in refusal(capsys, *words, "--out", "/proc/a.json")
+
+
+def edit(path: str, **fields: Any) -> None:
+    values = json.loads(Path(path).read_text())
+    Path(path).write_text(json.dumps(values | fields))
+
+
+def test_check_says_ok_or_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
+    fmsel("--random", "4", "--dataset", "digits")
+    fmsel("check", "splits/random.json")
+    assert "ok: splits/random.json fits digits" in capsys.readouterr().out
+    for indices, sentence in [
+        ([7, 3, 7], "splits/random.json: index 7 occurs twice (positions 0 and 2)"),
+        ([7, -3], "splits/random.json: index -3 at position 1 is outside 0..1437"),
+        ([7, 1438], "splits/random.json: index 1438 at position 1 is outside 0..1437"),
+    ]:
+        edit("splits/random.json", indices=indices)
+        assert sentence in refusal(capsys, "check", "splits/random.json")
+    edit("splits/random.json", indices=[7], images_sha256="0" * 64)
+    assert "not these 1438 images of digits" in refusal(capsys, "check", "splits/random.json")
+    assert "cannot be read as a split" in refusal(capsys, "check", "splits/none.json")
+
+
+def test_check_against_another_data_set(capsys: pytest.CaptureFixture[str]) -> None:
+    fmsel("--random", "4", "--dataset", "digits", "--resize", "12")
+    fmsel("check", "splits/random.json")
+    answer = refusal(capsys, "check", "splits/random.json", "--dataset", "digits")
+    assert "chooses among 1438 images of digits, not these 1438" in answer
+
+
+def test_show_prints_classes_percentiles_and_origin(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(digits)
+    fmsel("--protos", "1", "--outliers", "1")
+    capsys.readouterr()
+    fmsel("show", "splits/mixed.json")
+    out = capsys.readouterr().out
+    assert "yes, an oracle (formula)" in out and "digits.npz" in out
+    assert "every class is there" in out and "Percentile in its class" in out
+    row = next(line for line in out.splitlines() if f"│ {read('mixed.json').indices[0]} " in line)
+    half_a_rank = 50 / np.bincount(digits.labels)[0]  # the first pick is class 0's best prototype
+    assert row.count(f" {100 - half_a_rank:.1f} ") == 2 and f" {half_a_rank:.1f} " in row
+
+
+def test_show_falls_back_to_all_images_where_the_images_are_gone(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(digits)
+    fmsel("--protos", "1")
+    source = digits.source.as_dict() | {"dataset": "/nowhere/photos"}
+    edit("splits/prototypes.json", source=source)
+    capsys.readouterr()
+    fmsel("show", "splits/prototypes.json")
+    assert "Percentile in all images" in capsys.readouterr().out
+
+
+def test_show_refuses_named_scores_of_other_images(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fmsel("--random", "4", "--dataset", "digits")
+    write_scores(digits, "other.npz", images_sha256="0" * 64)
+    answer = "other.npz scores images of digits that are not those of the split"
+    assert answer in refusal(capsys, "show", "splits/random.json", "--scores", "other.npz")
+
+
+def test_show_names_missing_classes_and_works_without_scores(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    fmsel("--random", "1", "--dataset", "digits")
+    capsys.readouterr()
+    fmsel("show", "splits/random.json")
+    out = capsys.readouterr().out
+    assert out.count("none ") == 9 and "missing: " in out
+    assert "no, label-free" in out and "no percentiles" in out
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.txt", "label.json"])
+def test_export_and_import_are_inverse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    fmsel("--random", "40", "--dataset", "digits")
+    fmsel("export", "splits/random.json", "--to", name)
+    fmsel("import", name, "--dataset", "digits")
+    split = read(Path(name).with_suffix(".json").name)
+    assert sorted(split.indices) == sorted(read("random.json").indices)
+    assert split.strategy == "imported" and split.label_use == "unknown"
+    assert "already exists" in refusal(capsys, "export", "splits/random.json", "--to", name)
+    assert "already exists" in refusal(capsys, "import", name, "--dataset", "digits")
+
+
+def test_export_for_usb_writes_the_pair(capsys: pytest.CaptureFixture[str]) -> None:
+    fmsel("--random", "40", "--dataset", "digits", "--seed", "2")
+    capsys.readouterr()
+    fmsel("export", "splits/random.json", "--to", "usb", "--format", "usb")
+    expected = [f"wrote usb/{part}_labels40_1_seed2_idx.npy" for part in ("lb", "ulb")]
+    assert capsys.readouterr().out.splitlines() == expected
+
+
+def test_bad_imports_and_exports_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("a.txt").write_text("3\n2000\n")
+    answer = refusal(capsys, "import", "a.txt", "--dataset", "digits")
+    assert "a.txt: index 2000 at position 1 is outside 0..1437" in answer
+    fmsel("--random", "40", "--dataset", "digits")
+    answer = refusal(capsys, "export", "splits/random.json", "--to", "a.csv")
+    assert "the suffix of a.csv is no format of an index list" in answer
+    assert not Path("splits/a.json").exists() and not Path("a.csv").exists()

@@ -1,0 +1,101 @@
+"""`fmsel train` through the command line."""
+
+import dataclasses
+import inspect
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmsel.cli.app import main
+from fmsel.cli.train import train as command
+from fmsel.datasets import load_dataset
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.run import RunRecord
+from fmsel.selection.split import Split
+
+SMOKE = ["--preset", "smoke", "--steps", "4", "--eval-every", "2", "--device", "cpu"]
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A working folder with splits/four.json: four digits a class."""
+    monkeypatch.chdir(tmp_path)
+    data = load_dataset("digits")
+    indices = np.concatenate([np.flatnonzero(data.labels == c)[:4] for c in range(10)]).tolist()
+    Split(
+        dataset=data.name,
+        source=data.source.as_dict(),
+        n=len(data),
+        images_sha256=data.images_sha256,
+        labels_sha256=data.labels_sha256,
+        strategy="imported",
+        parameters={},
+        seed=0,
+        indices=indices,
+        label_use="none",
+        class_counts={},
+    ).save(tmp_path / "splits" / "four.json")
+    return tmp_path
+
+
+def test_every_field_of_the_recipe_is_an_option() -> None:
+    fields = {field.name for field in dataclasses.fields(FixMatchConfig)}
+    assert fields <= inspect.signature(command).parameters.keys()
+
+
+def test_train_writes_a_run_and_says_its_accuracy(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE, "--lr", "0.01", "--no-ema-ramp"]
+    assert main(words) == 0
+    out = capsys.readouterr().out
+    record = RunRecord.load(Path("runs/four-seed0"))
+    assert f"accuracy {record.accuracy:.2%} (last EMA evaluation)" in out
+    assert "FixMatch, 40 labels of splits/four.json, seed 0, small-conv-8, 4 steps" in out
+    assert "wrote runs/four-seed0" in out
+    assert (record.config.lr, record.config.ema_ramp, record.config.mu) == (0.01, False, 2)
+    assert record.split["name"] == "four"
+
+
+def test_supervised_replicates_have_folders_and_seeds_of_their_own() -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE, "--supervised-only", "--seeds", "2"]
+    assert main([*words, "--seed", "7"]) == 0
+    folders = [Path(f"runs/four-supervised-seed{seed}") for seed in (7, 8)]
+    records = [RunRecord.load(folder) for folder in folders]
+    assert [(record.mode, record.seed) for record in records] == [
+        ("supervised", 7),
+        ("supervised", 8),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["--split", "none.json"], "none.json cannot be read as a split"),
+        (["--split", "splits/four.json", "--preset", "huge"], "unknown preset 'huge'"),
+        (["--split", "splits/four.json", "--threshold", "1.5"], "threshold=1.5 must be a prob"),
+        (["--split", "splits/four.json", "--rule", "magic"], "unknown rule 'magic'"),
+        (["--split", "splits/four.json", "--seeds", "0"], "seeds=0 must be at least 1"),
+        (["--split", "splits/four.json", "--seed", "-1"], "seed=-1 at least 0"),
+        (["--split", "splits/four.json", "--precision", "fp8"], "precision 'fp8' must be one of"),
+        (["--split", "splits/four.json", "--device", "magic"], "device 'magic' is not usable"),
+        (["--split", "splits/four.json", "--resume"], "there is no run to resume in runs/four"),
+    ],
+)
+def test_bad_input_is_one_sentence_and_exit_2(
+    words: list[str], sentence: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert main(["train", *words]) == 2
+    errors = capsys.readouterr().err
+    assert sentence in errors
+    assert "Traceback" not in errors
+    assert not (home / "runs").exists()
+
+
+def test_existing_run_is_refused_before_any_replicate_starts(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    (home / "runs" / "four-seed1").mkdir(parents=True)
+    words = ["train", "--split", "splits/four.json", *SMOKE, "--seeds", "2"]
+    assert main(words) == 2
+    assert "runs/four-seed1 already exists" in capsys.readouterr().err
+    assert not (home / "runs" / "four-seed0").exists()

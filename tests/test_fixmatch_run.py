@@ -1,0 +1,352 @@
+"""The run folder: training, resuming, stopping, and what is refused."""
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from fmsel.datasets import ImageDataset, Source, WeakAugment, load_dataset
+from fmsel.errors import ArtefactError, DataError, FmselError, Interrupted, OutputError
+from fmsel.experiments.replicates import plan_replicates
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.presets import SMOKE
+from fmsel.fixmatch.run import RunRecord, reported_accuracy, train
+from fmsel.fixmatch.run.inputs import prepare_inputs
+from fmsel.fixmatch.run.session import Session
+from fmsel.selection.split import Split
+from fmsel.training.engine.checkpoint import load_checkpoint
+
+TINY = FixMatchConfig(
+    arch="small-conv-4",
+    steps=12,
+    batch=4,
+    mu=2,
+    threshold=0.3,
+    ema_ramp=True,
+    bn_momentum=0.1,
+    eval_every=4,
+)
+FP32: dict[str, Any] = {"seed": 3, "device": "cpu", "precision": "fp32", "progress": False}
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> Iterator[None]:
+    """Networks this small only lose by threads."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def part_of(part: str, count: int, labelled: bool = True) -> ImageDataset:
+    """Three classes of noisy images that differ in brightness."""
+    rng = np.random.default_rng([count, part == "test"])
+    labels = np.arange(count) % 3
+    noise = rng.normal(0, 30, (count, 8, 8, 3))
+    images = (40 + 80 * labels[:, None, None, None] + noise).clip(0, 255).astype(np.uint8)
+    return ImageDataset(
+        name="made",
+        source=Source(dataset="made"),
+        part="train" if part == "train" else "test",
+        images=images,
+        labels=labels if labelled else np.full(count, -1),
+        ids=np.arange(count).astype(str),
+        class_names=("a", "b", "c"),
+        weak=WeakAugment(flip=True, shift=1),
+    )
+
+
+def split_of(data: ImageDataset, indices: list[int], **changes: Any) -> Split:
+    values: dict[str, Any] = {
+        "dataset": data.name,
+        "source": data.source.as_dict(),
+        "n": len(data),
+        "images_sha256": data.images_sha256,
+        "labels_sha256": data.labels_sha256,
+        "strategy": "imported",
+        "parameters": {},
+        "seed": 0,
+        "indices": indices,
+        "label_use": "none",
+        "class_counts": {},
+    }
+    return Split(**{**values, **changes})
+
+
+DATA, TEST = part_of("train", 60), part_of("test", 30)
+SPLIT = split_of(DATA, list(range(6)))
+
+
+def rows_of(out: Path) -> list[dict[str, Any]]:
+    """metrics.jsonl without what depends on the clock."""
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    clocks = ("seconds", "it_per_s", "images_per_s")
+    return [{k: v for k, v in row.items() if k not in clocks} for row in rows]
+
+
+def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Send this process a SIGTERM during step number `steps`."""
+    advance = Session.advance
+
+    def advance_and_signal(self: Session) -> None:
+        advance(self)
+        if self.step == steps:
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    monkeypatch.setattr(Session, "advance", advance_and_signal)
+
+
+def assert_equal_state(first: Any, second: Any) -> None:
+    if isinstance(first, dict):
+        assert first.keys() == second.keys()
+        for key in first:
+            assert_equal_state(first[key], second[key])
+    elif isinstance(first, list):
+        for a, b in zip(first, second, strict=True):
+            assert_equal_state(a, b)
+    elif isinstance(first, torch.Tensor):
+        assert torch.equal(first, second)
+    else:
+        assert first == second
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+@pytest.mark.parametrize("stop_at", [1, 4, 7])
+def test_stopped_and_resumed_run_equals_an_uninterrupted_one(
+    stop_at: int, supervised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = {**FP32, "supervised_only": supervised}
+    whole, cut = tmp_path / "whole", tmp_path / "cut"
+    expected = train(SPLIT, DATA, TEST, TINY, whole, **options)
+    with monkeypatch.context() as patch:
+        stop_after(stop_at, patch)
+        with pytest.raises(Interrupted, match=f"saved at step {stop_at} of 12 .* --resume"):
+            train(SPLIT, DATA, TEST, TINY, cut, **options)
+    assert not (cut / "summary.json").exists()
+    summary = train(SPLIT, DATA, TEST, TINY, cut, **options, resume=True)
+    assert summary["accuracy"] == expected["accuracy"]
+    assert rows_of(cut) == rows_of(whole)
+    assert [row["step"] for row in rows_of(cut)] == [4, 8, 12]
+    first, second = (load_checkpoint(out / "checkpoint.pt")[0] for out in (whole, cut))
+    assert_equal_state(first, second)
+
+
+def test_seeds_give_different_runs_and_equal_seeds_equal_ones(tmp_path: Path) -> None:
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(SPLIT, DATA, TEST, TINY, tmp_path / name, **{**FP32, "seed": seed})
+    a, b, c = (rows_of(tmp_path / name) for name in "abc")
+    assert a == b
+    assert a != c
+
+
+def test_supervised_baseline_has_the_same_start_and_labelled_batches() -> None:
+    inputs = prepare_inputs(SPLIT, DATA, TEST, torch.device("cpu"))
+    both = [
+        Session(inputs, DATA.weak, TINY, seed=0, supervised_only=alone, precision="fp32")
+        for alone in (False, True)
+    ]
+    assert both[1].unlabelled is None
+    for step in range(3):
+        first, second = (session.labelled(step) for session in both)
+        assert torch.equal(first.images, second.images)
+        assert torch.equal(first.labels, second.labels)
+    weights = [session.learner.model.state_dict() for session in both]
+    assert_equal_state(weights[0], weights[1])
+
+
+def test_run_folder_says_what_it_is(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    summary = train(SPLIT, DATA, TEST, TINY, out, **FP32, split_name="mine")
+    record = RunRecord.load(out)
+    assert (record.mode, record.seed, record.config) == ("fixmatch", 3, TINY)
+    assert record.split["name"] == "mine"
+    assert record.split["sha256"] == Split.load(out / "split.json").sha256 == SPLIT.sha256
+    assert record.dataset["images_sha256"] == DATA.images_sha256
+    assert record.steps.tolist() == [4, 8, 12]
+    assert record.accuracy == record.ema_accuracy[-1] == summary["final_ema_accuracy"]
+    assert summary["steps"] == 12 and summary["completed"] is True
+    row = rows_of(out)[0]
+    assert 0 < row["mask_rate"] <= 1 and 0 <= row["pseudo_label_accuracy"] <= 1
+    assert row["loss"] == pytest.approx(row["loss_labelled"] + row["loss_unlabelled"])
+
+
+def test_without_labels_in_the_test_part_there_is_no_accuracy(tmp_path: Path) -> None:
+    unlabelled = part_of("train", 60, labelled=False)
+    split = split_of(unlabelled, [0, 1, 2], labels=[0, 1, 2])
+    for name, test in (("none", None), ("unlabelled", part_of("test", 9, labelled=False))):
+        summary = train(split, unlabelled, test, TINY, tmp_path / name, **FP32)
+        assert summary["accuracy"] is None
+        assert RunRecord.load(tmp_path / name).accuracy is None
+        assert rows_of(tmp_path / name)[-1]["ema_accuracy"] is None
+        assert rows_of(tmp_path / name)[-1]["pseudo_label_accuracy"] is None
+
+
+def test_smoke_preset_learns_the_digits(tmp_path: Path) -> None:
+    data, test = load_dataset("digits"), load_dataset("digits", "test")
+    indices = np.concatenate([np.flatnonzero(data.labels == c)[:4] for c in range(10)]).tolist()
+    config = dataclasses.replace(SMOKE, steps=100, eval_every=25)
+    summary = train(split_of(data, indices), data, test, config, tmp_path / "run", **FP32)
+    assert summary["accuracy"] > 0.5  # chance is 0.1
+
+
+@pytest.mark.parametrize(("count", "used"), [(1, 1), (3, 1), (8, 2), (19, 4), (20, 20), (90, 20)])
+def test_reported_accuracy_is_the_median_of_the_last(count: int, used: int) -> None:
+    curve = [(7 * k % 11) / 11 for k in range(count)]
+    last = sorted(curve[count - used :])
+    middle = (last[(used - 1) // 2] + last[used // 2]) / 2
+    accuracy, of = reported_accuracy(curve)
+    assert (accuracy, of) == pytest.approx((middle, used))
+
+
+def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    advance = Session.advance
+
+    def spoil(self: Session) -> None:
+        if self.step == 6:
+            next(self.learner.model.parameters()).data.fill_(float("nan"))
+        advance(self)
+
+    monkeypatch.setattr(Session, "advance", spoil)
+    with pytest.raises(FmselError, match=r"the loss became nan .* smaller --lr than 0.03"):
+        train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **FP32)
+    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")[1]["step"] == 4
+
+
+def test_existing_folders_are_kept_unless_forced(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    before = (out / "summary.json").read_text()
+    with pytest.raises(OutputError, match="already exists; pass --resume"):
+        train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    bad = split_of(DATA, [0, 3])  # one class
+    with pytest.raises(ArtefactError, match="all 2 images of the split are of one class"):
+        train(bad, DATA, TEST, TINY, out, **FP32, force=True)
+    assert (out / "summary.json").read_text() == before
+    train(SPLIT, DATA, TEST, dataclasses.replace(TINY, steps=4), out, **FP32, force=True)
+    assert RunRecord.load(out).steps.tolist() == [4]
+
+
+def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "cat.jpg").touch()
+    with pytest.raises(OutputError, match="photos is not a run folder; choose another --out"):
+        train(SPLIT, DATA, TEST, TINY, tmp_path / "photos", **FP32, force=True)
+    assert (tmp_path / "photos" / "cat.jpg").exists()
+
+
+def test_resume_refuses_what_differs(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ArtefactError, match="there is no run to resume in"):
+        train(SPLIT, DATA, TEST, TINY, out, **FP32, resume=True)
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    longer = dataclasses.replace(TINY, steps=20)
+    other = split_of(DATA, list(range(9)))
+    cases: list[tuple[Split, FixMatchConfig, dict[str, Any], str]] = [
+        (SPLIT, longer, {}, "setting steps was 12, now it is 20"),
+        (other, TINY, {}, rf"split \(sha256\) was {SPLIT.sha256}, now it is {other.sha256}"),
+        (SPLIT, TINY, {"seed": 4}, "seed was 3, now it is 4"),
+        (SPLIT, TINY, {"precision": "bf16"}, "precision was fp32, now it is bf16"),
+        (SPLIT, TINY, {"supervised_only": True}, "mode was fixmatch, now it is supervised"),
+    ]
+    for split, config, changes, sentence in cases:
+        with pytest.raises(ArtefactError, match=sentence):
+            train(split, DATA, TEST, config, out, **{**FP32, **changes}, resume=True)
+
+
+def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
+    unlabelled = part_of("train", 60, labelled=False)
+    with pytest.raises(ArtefactError, match=r"2 of the split's 2 images have no label .* image 4"):
+        train(split_of(unlabelled, [4, 5]), unlabelled, None, TINY, tmp_path / "a", **FP32)
+    with pytest.raises(ArtefactError, match="not these 30 images of made"):
+        train(SPLIT, TEST, None, TINY, tmp_path / "a", **FP32)
+    values = {field.name: getattr(DATA, field.name) for field in dataclasses.fields(DATA)}
+    wide = ImageDataset(**{**values, "images": np.zeros((60, 8, 9, 3), dtype=np.uint8)})
+    with pytest.raises(DataError, match="images of 8 x 9 pixels; training needs square ones"):
+        train(split_of(wide, [0, 1]), wide, None, TINY, tmp_path / "a", **FP32)
+    assert not (tmp_path / "a").exists()
+
+
+def test_unfinished_and_broken_runs_are_not_read(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with pytest.raises(ArtefactError, match=r"is not a run folder: it holds no config\.json"):
+        RunRecord.load(out)
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    summary = (out / "summary.json").read_text()
+    (out / "summary.json").unlink()
+    with pytest.raises(ArtefactError, match="is not finished; go on with `fmsel train --resume`"):
+        RunRecord.load(out)
+    (out / "summary.json").write_text("{}")
+    with pytest.raises(ArtefactError, match="lacks the field 'accuracy'"):
+        RunRecord.load(out)
+    (out / "summary.json").write_text(summary)
+    (out / "metrics.jsonl").write_text('{"step": 4')
+    with pytest.raises(ArtefactError, match=r"metrics\.jsonl cannot be read as run metrics"):
+        RunRecord.load(out)
+
+
+def test_replicates_redraw_random_splits_only(tmp_path: Path) -> None:
+    data = load_dataset("digits")
+    plan = plan_replicates(SPLIT, DATA, name="x", seed=5, count=3, out=tmp_path)
+    assert [each.seed for each in plan] == [5, 6, 7]
+    assert all(each.split is SPLIT for each in plan)
+    assert [each.out.name for each in plan] == ["x-seed5", "x-seed6", "x-seed7"]
+    random = split_of(data, [1, 2], strategy="random")
+    drawn = plan_replicates(random, data, name="x", seed=5, count=2, out=tmp_path)
+    assert drawn[0].split is random
+    assert drawn[1].split.seed == random.seed + 1
+    assert drawn[1].split.indices != random.indices
+    single = plan_replicates(random, data, name="x", seed=5, count=1, out=tmp_path / "one")
+    assert single[0].out == tmp_path / "one"
+
+
+@pytest.mark.gpu
+def test_gpu_steps_agree_with_the_cpu(tmp_path: Path) -> None:
+    config = dataclasses.replace(TINY, steps=3, eval_every=1)
+    for device in ("cpu", "cuda"):
+        train(SPLIT, DATA, TEST, config, tmp_path / device, **{**FP32, "device": device})
+    states = [load_checkpoint(tmp_path / d / "checkpoint.pt")[0] for d in ("cpu", "cuda")]
+    first, second = (state["learner"]["model"] for state in states)
+    for name in first:
+        torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.gpu
+def test_gpu_run_resumes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = {**FP32, "device": "cuda", "precision": "bf16"}
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        with pytest.raises(Interrupted, match="saved at step 5 of 12"):
+            train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **options)
+    assert train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **options, resume=True)["steps"] == 12
+
+
+def test_sigterm_in_a_process_saves_and_exits_130(tmp_path: Path) -> None:
+    data = load_dataset("digits")
+    indices = np.concatenate([np.flatnonzero(data.labels == c)[:2] for c in range(10)]).tolist()
+    split_of(data, indices).save(tmp_path / "tiny.json")
+    words = ["train", "--split", "tiny.json", "--preset", "smoke", "--steps", "1000000"]
+    code = f"import sys; from fmsel.cli.app import main; sys.exit(main({words!r}))"
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=tmp_path, stderr=subprocess.PIPE, text=True
+    )
+    out = tmp_path / "runs" / "tiny-seed0"
+    deadline = time.monotonic() + 60
+    while not (out / "metrics.jsonl").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    process.send_signal(signal.SIGTERM)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130, errors
+    assert "--resume to go on" in errors
+    assert load_checkpoint(out / "checkpoint.pt")[1]["step"] > 0

@@ -1,0 +1,146 @@
+"""The cross-fitted ensemble on digits: folds, what is held out, cache, and that it ranks well."""
+
+import dataclasses
+
+import numpy as np
+import pytest
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import cross_val_predict
+
+from fmsel.datasets import ImageDataset, load_dataset
+from fmsel.errors import DataError
+from fmsel.metrics.evidence import Settings, gather
+from fmsel.metrics.evidence import crossfit as crossfit_evidence
+from fmsel.metrics.evidence.network.folds import stratified_folds
+from fmsel.metrics.scores.score import score_dataset
+
+
+@pytest.fixture(scope="module")
+def digits() -> ImageDataset:
+    return load_dataset("digits")
+
+
+@pytest.fixture
+def small(digits: ImageDataset) -> ImageDataset:
+    return dataclasses.replace(
+        digits, images=digits.images[:200], labels=digits.labels[:200], ids=digits.ids[:200]
+    )
+
+
+def test_folds_spread_every_class_evenly(seed: int) -> None:
+    labels = np.random.default_rng(seed).integers(0, 5, 203)
+    folds = stratified_folds(labels, 3, np.random.default_rng(seed))
+    for label in range(5):
+        counts = np.bincount(folds[labels == label], minlength=3)
+        assert counts.max() - counts.min() <= 1
+    assert set(folds) == {0, 1, 2}
+
+
+def test_every_image_is_predicted_only_by_networks_that_held_it_out(
+    small: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A network that marks what it was trained on: its mark must never reach a held-out row."""
+    from fmsel.metrics.evidence.network import train
+    from fmsel.metrics.evidence.network.store import NetworkOutputs
+
+    trained: list[np.ndarray] = []
+
+    def fake(data: ImageDataset, *, held_out: np.ndarray, **_: object) -> NetworkOutputs:
+        trained.append(~held_out)
+        rows = np.flatnonzero(held_out).astype(np.float32)
+        predictions = np.repeat(rows[:, None], data.n_classes, axis=1)
+        return NetworkOutputs(
+            heldout_mean=predictions,
+            heldout_last=predictions,
+            training_mean=np.flatnonzero(~held_out).astype(np.float32),
+            seconds=0.0,
+        )
+
+    monkeypatch.setattr(train, "train_network", fake)
+    made = crossfit_evidence.make(small, Settings(device="cpu"))
+    everyone = np.arange(200, dtype=np.float32)
+    for repetition in range(3):
+        np.testing.assert_array_equal(made.heldout_mean[repetition, :, 0], everyone)
+        np.testing.assert_array_equal(made.training_mean[repetition], everyone)
+    assert len(trained) == 6
+    np.testing.assert_array_equal(sum(t.astype(int) for t in trained), 3)
+    assert len({t.tobytes() for t in trained}) == 6
+
+
+def test_interrupted_ensemble_goes_on_with_the_next_network(
+    small: ImageDataset, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from fmsel.metrics.evidence.network import train
+
+    whole = crossfit_evidence.make(small, Settings(device="cpu", cache=False))
+    real, calls = train.train_network, 0
+
+    def stops_at_third(*args: object, **kwargs: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == 3:
+            raise KeyboardInterrupt
+        return real(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(train, "train_network", stops_at_third)
+    with pytest.raises(KeyboardInterrupt):
+        crossfit_evidence.make(small, Settings(device="cpu"))
+    resumed = crossfit_evidence.make(small, Settings(device="cpu"))
+    assert resumed.parameters["networks_from_cache"] == 2 and calls == 7
+    np.testing.assert_array_equal(resumed.heldout_mean, whole.heldout_mean)
+    np.testing.assert_array_equal(resumed.training_mean, whole.training_mean)
+
+
+def test_digits_scores_agree_with_logistic_regression(digits: ImageDataset) -> None:
+    """Images that a held-out linear model gets wrong are outliers for the ensemble too."""
+    flat = digits.images[..., 0].reshape(len(digits), -1) / 255
+    model = LogisticRegression(max_iter=500)
+    wrong = cross_val_predict(model, flat, digits.labels, cv=5) != digits.labels
+    made = score_dataset(digits, device="cpu")
+    assert made.records["conf"].parameters["crossfit"]["heldout_accuracy"] > 0.95
+    for name in ("self-confidence", "epoch-confidence", "conf", "agr"):
+        scores = made.array(name)
+        assert scores[wrong].mean() < scores[~wrong].mean() - scores.std() / 2, name
+
+
+def test_leave_one_out_on_digits(digits: ImageDataset) -> None:
+    made = score_dataset(digits, ["leave-one-out"], device="cpu")
+    record = made.records["leave-one-out"]
+    accuracy = record.parameters["patch_regression"]["leave_one_out_accuracy"]
+    assert accuracy == pytest.approx((made.array("leave-one-out") > 0).mean(), abs=0.005)
+    assert accuracy > 0.95
+
+
+def test_flipped_labels_fall_to_the_bottom(digits: ImageDataset) -> None:
+    labels = digits.labels.copy()
+    flipped = np.arange(0, len(labels), 50)
+    labels[flipped] = (labels[flipped] + 1) % 10
+    noisy = dataclasses.replace(digits, labels=labels)
+    for name in ("self-confidence", "leave-one-out"):
+        scores = score_dataset(noisy, [name], device="cpu").array(name)
+        low = np.argsort(scores)[: len(flipped)]
+        assert len(np.intersect1d(low, flipped)) > 0.6 * len(flipped), name
+
+
+def test_unlabelled_images_are_refused(small: ImageDataset) -> None:
+    unlabelled = dataclasses.replace(small, labels=np.full(200, -1))
+    for name, reason in (("conf", "trains on labels"), ("leave-one-out", "regresses on labels")):
+        with pytest.raises(DataError, match=reason):
+            score_dataset(unlabelled, [name], device="cpu")
+
+
+def test_class_with_one_image_is_named(small: ImageDataset) -> None:
+    labels = np.where(np.arange(200) == 0, 7, small.labels * (small.labels != 7))
+    with pytest.raises(DataError, match="class '7' has 1 training images"):
+        gather(dataclasses.replace(small, labels=labels), ["crossfit"], Settings(device="cpu"))
+
+
+def test_precision_changes_the_cache_key(small: ImageDataset) -> None:
+    said: list[str] = []
+    for precision in ("fp32", "fp32", "bf16"):
+        gather(
+            small,
+            ["crossfit"],
+            Settings(device="cpu", precision=precision, say=said.append),
+        )
+    assert [line.partition(" ")[0] for line in said] == ["training", "all", "training"]

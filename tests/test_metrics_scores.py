@@ -1,0 +1,144 @@
+"""The scores file: round trip, refusal of what does not belong, gaining metrics."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from fmsel.artefacts import sha256_array
+from fmsel.datasets import ImageDataset, Source, WeakAugment
+from fmsel.errors import ArtefactError, OptionError, OutputError
+from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores.catalogue import check_metrics, metric_module, metric_names
+from fmsel.metrics.scores.score import merge
+from fmsel.metrics.scores.summary import default_ranking, rank_correlations
+from fmsel.metrics.scores.update import existing_scores
+
+
+def dataset(count: int = 6, fill: int = 0) -> ImageDataset:
+    return ImageDataset(
+        name="toy",
+        source=Source(dataset="toy"),
+        part="train",
+        images=np.full((count, 8, 8, 3), fill, dtype=np.uint8),
+        labels=np.arange(count, dtype=np.int64) % 2,
+        ids=np.array([str(i) for i in range(count)]),
+        class_names=("a", "b"),
+        weak=WeakAugment(flip=False, shift=1),
+    )
+
+
+def scores(*names: str, data: ImageDataset | None = None) -> Scores:
+    data = data or dataset()
+    arrays = {n: np.arange(len(data), dtype=np.float32) + i for i, n in enumerate(names)}
+    records = {
+        name: MetricRecord(
+            parameters={"crossfit": {"epochs": 5}},
+            seed=0,
+            seconds=0.1,
+            evidence_seconds={"crossfit": 3.0},
+            device="cpu",
+            label_use="formula",
+            sha256=sha256_array(array),
+        )
+        for name, array in arrays.items()
+    }
+    return Scores(dataset=data.describe(), arrays=arrays, records=records)
+
+
+def test_round_trip(tmp_path: Path) -> None:
+    made = scores("conf", "agr")
+    made.save(tmp_path / "s.npz")
+    read = Scores.load(tmp_path / "s.npz")
+    assert read.dataset == made.dataset and read.records == made.records
+    for name in ("conf", "agr"):
+        np.testing.assert_array_equal(read.array(name), made.array(name))
+        assert read.array(name).dtype == np.float32
+
+
+def test_unknown_metric_names_those_there_are() -> None:
+    with pytest.raises(OptionError, match=r"no metric 'adv'; they hold conf, agr"):
+        scores("conf", "agr").array("adv")
+
+
+def test_other_images_are_refused() -> None:
+    with pytest.raises(ArtefactError, match=r"s.npz scores 6 images of toy, not these 6 images"):
+        scores("conf").check(dataset(fill=1), "s.npz")
+
+
+def test_new_labels_do_not_spoil_scores() -> None:
+    relabelled = dataclasses.replace(dataset(), labels=np.zeros(6, dtype=np.int64))
+    scores("conf").check(relabelled, "s.npz")
+
+
+@pytest.mark.parametrize("content", [b"", b"not a zip", b"PK\x03\x04 broken"])
+def test_broken_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "s.npz"
+    path.write_bytes(content)
+    with pytest.raises(ArtefactError, match="is not a readable fmsel scores file"):
+        Scores.load(path)
+
+
+def test_changed_array_is_noticed(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    scores("conf").save(path)
+    with np.load(path) as file:
+        header = file["header"]
+    np.savez(path, header=header, conf=np.zeros(6, np.float32))
+    with pytest.raises(ArtefactError, match="'conf' does not match its recorded sha256"):
+        Scores.load(path)
+
+
+def test_newer_schema_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    scores("conf").save(path)
+    with np.load(path) as file:
+        header = json.loads(str(file["header"]))
+    np.savez(path, header=np.array(json.dumps({**header, "schema": 99})))
+    with pytest.raises(ArtefactError, match="has schema 99; this fmsel reads schema 1"):
+        Scores.load(path)
+
+
+def test_file_gains_metrics_but_keeps_those_it_has(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    assert existing_scores(path, dataset(), ["conf"], force=False) is None
+    scores("conf").save(path)
+    old = existing_scores(path, dataset(), ["agr"], force=False)
+    assert old is not None
+    assert list(merge(old, scores("agr")).arrays) == ["conf", "agr"]
+    with pytest.raises(OutputError, match="already holds conf; pass --force"):
+        existing_scores(path, dataset(), ["conf"], force=False)
+    assert existing_scores(path, dataset(), ["conf"], force=True) is not None
+
+
+def test_scores_of_other_images_are_only_replaced_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "s.npz"
+    scores("conf").save(path)
+    with pytest.raises(ArtefactError, match="their sha256 differ"):
+        existing_scores(path, dataset(fill=9), ["agr"], force=False)
+    assert existing_scores(path, dataset(fill=9), ["agr"], force=True) is None
+
+
+def test_every_metric_keeps_the_contract() -> None:
+    for name in metric_names():
+        module = metric_module(name)
+        assert module.LABEL_USE in {"none", "training", "formula"}, name
+        assert module.NEEDS and module.__doc__.startswith(f"`{name}`"), name
+    assert {"conf", "agr", "self-confidence", "epoch-confidence", "leave-one-out"} <= set(
+        metric_names()
+    )
+
+
+def test_unknown_metric_is_refused_before_any_work() -> None:
+    with pytest.raises(OptionError, match="unknown metric 'confidence'; the metrics are agr"):
+        check_metrics(["conf", "confidence"])
+
+
+def test_default_ranking_and_correlations() -> None:
+    made = scores("self-confidence", "conf")
+    ranking, used = default_ranking(made, dataset().labels)
+    assert used == ("self-confidence",)
+    assert ranking[4] > ranking[2] > ranking[0]
+    np.testing.assert_allclose(rank_correlations(made), np.ones((2, 2)))

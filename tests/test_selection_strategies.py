@@ -1,0 +1,312 @@
+"""Laws of the strategies, and their choices against brute force."""
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from fmsel.errors import BudgetError, DataError, OptionError
+from fmsel.selection.mixed import Mixed
+from fmsel.selection.outliers import Outliers
+from fmsel.selection.pool import Pool, Strategy, strategy_class, strategy_names
+from fmsel.selection.pool.classes import apportion
+from fmsel.selection.pool.extremes import Band
+from fmsel.selection.prototypes import Prototypes
+from fmsel.selection.random import Random
+from fmsel.selection.random_stratified import RandomStratified
+
+METRICS = ("first", "second")
+
+
+def make_pool(seed: int, classes: int = 4, size: int = 30, *, ties: bool = False) -> Pool:
+    """`size` images of each class in shuffled order; two metrics."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat(np.arange(classes), size))
+    scores = {name: rng.permutation(len(labels)).astype(np.float32) for name in METRICS}
+    if ties:
+        scores = {name: each // 25 for name, each in scores.items()}
+    return Pool(labels=labels, class_names=tuple("abcdefghijkl"[:classes]), scores=scores)
+
+
+def brute_force_order(pool: Pool, label: int) -> list[int]:
+    """Best prototype first, by counting; exact in integers, ties by index."""
+    members = [i for i in range(len(pool)) if pool.labels[i] == label]
+
+    def doubled_rank(scores: np.ndarray, i: int) -> int:
+        below = sum(scores[j] < scores[i] for j in members)
+        equal = sum(scores[j] == scores[i] for j in members)
+        return int(2 * below + equal)
+
+    def key(i: int) -> tuple[int, int]:
+        return -sum(doubled_rank(pool.scores[name], i) for name in METRICS), i
+
+    return sorted(members, key=key)
+
+
+@pytest.mark.parametrize("ties", [False, True])
+def test_prototypes_and_outliers_are_the_ends_of_a_brute_force_ranking(
+    seed: int, ties: bool
+) -> None:
+    pool = make_pool(seed, ties=ties)
+    picks = Mixed(ratio=3 / 5, metrics=METRICS).query(pool, batch_size=5 * 4, seed=seed)
+    for label in range(4):
+        order = brute_force_order(pool, label)
+        own = [int(i) for i in picks if pool.labels[i] == label]
+        assert set(own) == {*order[:3], *order[-2:]}
+        assert [i for i in own if i in order[:3]] == order[:3]
+        assert [i for i in own if i in order[-2:]] == order[:-3:-1]
+
+
+def test_one_metric_ranks_as_its_scores_do() -> None:
+    labels = np.zeros(6, dtype=np.int64)
+    scores = {"m": np.array([0.1, 0.9, 0.5, 0.9, 0.0, 0.5])}
+    pool = Pool(labels=labels, class_names=("a",), scores=scores)
+    assert Prototypes(metrics=("m",)).query(pool, batch_size=4).tolist() == [1, 3, 2, 5]
+    assert Outliers(metrics=("m",)).query(pool, batch_size=3).tolist() == [4, 0, 5]
+
+
+@given(
+    seed=st.integers(0, 2**32),
+    size=st.integers(12, 40),
+    classes=st.integers(1, 6),
+    ratio=st.floats(0, 1),
+    per_class=st.integers(1, 12),
+)
+@settings(max_examples=60, deadline=None)
+def test_mixed_keeps_budget_balance_and_share(
+    seed: int, size: int, classes: int, ratio: float, per_class: int
+) -> None:
+    pool = make_pool(seed, classes, size)
+    budget = per_class * classes
+    picks = Mixed(ratio=ratio, metrics=METRICS).query(pool, batch_size=budget, seed=seed)
+    assert len(set(picks.tolist())) == budget
+    assert np.bincount(pool.labels[picks], minlength=classes).tolist() == [per_class] * classes
+    prototypes = 0
+    for label in range(classes):
+        order = brute_force_order(pool, label)
+        own = set(picks[pool.labels[picks] == label].tolist())
+        head = next((k for k, i in enumerate(order) if i not in own), size)
+        assert own == {*order[:head], *order[len(order) - (per_class - head) :]}
+        prototypes += head
+    if per_class < size:  # else the two ends meet and cannot be told apart
+        assert abs(prototypes - ratio * budget) <= 0.5 + 1e-9
+
+
+@given(seed=st.integers(0, 2**32), budget=st.integers(1, 60))
+@settings(max_examples=40, deadline=None)
+@pytest.mark.parametrize(
+    "strategy", [RandomStratified(), Mixed(metrics=METRICS), Prototypes(metrics=METRICS)]
+)
+def test_every_prefix_is_balanced_within_one(strategy: Strategy, seed: int, budget: int) -> None:
+    pool = make_pool(seed)
+    picks = strategy.query(pool, batch_size=budget, seed=seed)
+    for stop in range(1, budget + 1):
+        counts = np.bincount(pool.labels[picks[:stop]], minlength=4)
+        assert counts.max() - counts.min() <= 1
+
+
+@given(seed=st.integers(0, 2**32))
+@settings(max_examples=30, deadline=None)
+def test_choice_does_not_depend_on_the_order_of_the_images(seed: int) -> None:
+    pool = make_pool(seed)
+    shuffle = np.random.default_rng(seed + 1).permutation(len(pool))
+    moved = Pool(
+        labels=pool.labels[shuffle],
+        class_names=pool.class_names,
+        scores={name: each[shuffle] for name, each in pool.scores.items()},
+    )
+    # one metric without ties: equal images are told apart by index, which does depend on the order
+    strategy = Mixed(ratio=0.5, outlier_band=Band(10, 60), metrics=("first",))
+    picks = strategy.query(pool, batch_size=24, seed=seed)
+    assert shuffle[strategy.query(moved, batch_size=24, seed=seed)].tolist() == picks.tolist()
+
+
+@given(quotas=st.lists(st.floats(0, 50), min_size=1, max_size=12), seed=st.integers(0, 999))
+def test_apportion_rounds_each_quota_and_keeps_the_sum(quotas: list[float], seed: int) -> None:
+    counts = apportion(np.array(quotas), np.random.default_rng(seed))
+    assert counts.sum() == round(float(np.sum(quotas)))
+    assert all(abs(count - quota) < 1 for count, quota in zip(counts, quotas, strict=True))
+
+
+def test_apportion_gives_what_is_left_to_the_largest_remainders() -> None:
+    counts = apportion(np.array([1.2, 0.9, 2.6, 0.3]), np.random.default_rng(0))
+    assert counts.tolist() == [1, 1, 3, 0]
+
+
+def test_at_one_label_a_class_the_share_mixes_across_classes() -> None:
+    pool = make_pool(0, classes=10)
+    strategy = Mixed(ratio=0.5, metrics=METRICS)
+    best = {brute_force_order(pool, label)[0] for label in range(10)}
+    worst = {brute_force_order(pool, label)[-1] for label in range(10)}
+    draws = [strategy.query(pool, batch_size=10, seed=seed) for seed in range(20)]
+    for picks in draws:
+        assert sorted(pool.labels[picks]) == list(range(10))
+        assert len(best & set(picks.tolist())) == len(worst & set(picks.tolist())) == 5
+    assert len({tuple(picks) for picks in draws}) > 10  # the seed says which classes
+
+
+def test_outliers_of_a_band_start_at_its_beginning() -> None:
+    pool = Pool(
+        labels=np.zeros(100, dtype=np.int64),
+        class_names=("a",),
+        scores={"m": np.arange(100.0)},  # image i is at percentile i + 0.5
+    )
+    picks = Outliers(outlier_band=Band(5, 20), metrics=("m",)).query(pool, batch_size=15)
+    assert picks.tolist() == list(range(5, 20))
+
+
+def test_prefixes_of_a_mix_keep_the_share() -> None:
+    pool = Pool(
+        labels=np.zeros(100, dtype=np.int64), class_names=("a",), scores={"m": np.arange(100.0)}
+    )
+    picks = Mixed(ratio=0.75, metrics=("m",)).query(pool, batch_size=16)
+    for stop in range(4, 17, 4):
+        assert (picks[:stop] > 50).sum() == 0.75 * stop
+
+
+@pytest.mark.parametrize("strategy", [Random(), RandomStratified()])
+def test_random_choices_are_repeatable_nested_and_leave_numpy_alone(
+    strategy: Strategy, seed: int
+) -> None:
+    pool = make_pool(seed)
+    before = global_generator()
+    large = strategy.query(pool, batch_size=40, seed=seed)
+    assert global_generator() == before
+    assert strategy.query(pool, batch_size=40, seed=seed).tolist() == large.tolist()
+    assert strategy.query(pool, batch_size=8, seed=seed).tolist() == large[:8].tolist()
+    assert strategy.query(pool, batch_size=40, seed=seed + 1).tolist() != large.tolist()
+
+
+def test_stratified_draws_of_the_classes_are_independent() -> None:
+    labels = np.repeat(np.arange(4), 30)
+    pool = Pool(labels=labels, class_names=("a", "b", "c", "d"))
+    picks = RandomStratified().query(pool, batch_size=40, seed=0)
+    assert len({tuple(picks[labels[picks] == label] % 30) for label in range(4)}) == 4
+
+
+def global_generator() -> tuple[list[int], int]:
+    state = np.random.get_state(legacy=False)["state"]  # noqa: NPY002 - to see it unchanged
+    return state["key"].tolist(), state["pos"]
+
+
+def test_random_is_uniform() -> None:
+    pool = make_pool(0, classes=2, size=5)
+    hits = np.zeros(10)
+    for seed in range(2000):
+        hits[Random().query(pool, batch_size=3, seed=seed)] += 1
+    expected, deviation = 600, np.sqrt(2000 * 0.3 * 0.7)
+    assert np.abs(hits - expected).max() < 4.5 * deviation
+
+
+@pytest.mark.parametrize("name", strategy_names())
+def test_every_strategy_chooses_distinct_candidates_only(name: str) -> None:
+    pool = make_pool(3)
+    rng = np.random.default_rng(0)
+    candidates = rng.permutation(len(pool))[:90]
+    narrow = Pool(
+        labels=pool.labels,
+        class_names=pool.class_names,
+        scores={"self-confidence": pool.scores["first"], "epoch-confidence": pool.scores["second"]},
+        candidates=candidates,
+    )
+    strategy = strategy_class(name)()
+    assert strategy.name == name
+    picks = strategy.query(narrow, batch_size=30, seed=1)
+    assert picks.dtype == np.int64
+    assert len(np.unique(picks)) == 30
+    assert set(picks.tolist()) <= set(candidates.tolist())
+
+
+def test_unlabelled_images_belong_to_no_class() -> None:
+    labels = np.array([0, -1, 0, -1, 1, 1])
+    pool = Pool(labels=labels, class_names=("a", "b"), scores={"m": np.arange(6.0)})
+    assert Prototypes(metrics=("m",)).query(pool, batch_size=4).tolist() == [2, 5, 0, 4]
+
+
+@pytest.mark.parametrize(
+    ("strategy", "budget", "sentence"),
+    [
+        (Random(), 121, r"cannot choose 121 of 120 images; ask for at most 120"),
+        (Random(), 0, r"cannot choose 0 images; ask for 1 or more"),
+        (Prototypes(metrics=("absent",)), 4, r"'absent' \(the metrics here: first, second\)"),
+        (Prototypes(metrics=()), 4, r"name at least one metric"),
+        (Mixed(ratio=1.5, metrics=METRICS), 4, r"within 0\.\.1, got 1\.5"),
+        (Mixed(ratio=float("nan"), metrics=METRICS), 4, r"within 0\.\.1, got nan"),
+    ],
+)
+def test_bad_parameters_are_refused(strategy: Strategy, budget: int, sentence: str) -> None:
+    with pytest.raises((BudgetError, OptionError), match=sentence):
+        strategy.query(make_pool(0), batch_size=budget)
+
+
+def uneven_pool() -> Pool:
+    labels = np.array([0] * 5 + [1] * 40)
+    return Pool(labels=labels, class_names=("cat", "dog"), scores={"m": np.arange(45.0)})
+
+
+@pytest.mark.parametrize(
+    ("strategy", "per_class", "sentence"),
+    [
+        (Prototypes(metrics=("m",)), 6, "class 'cat' has 5 images, fewer than the 6 prototypes"),
+        (Outliers(metrics=("m",)), 7, "class 'cat' has 5 images, fewer than the 7 outliers"),
+        (Mixed(metrics=("m",)), 6, "3 prototypes and 3 outliers would overlap in class 'cat'"),
+        (
+            Outliers(outlier_band=Band(0, 20), metrics=("m",)),
+            2,
+            "the outlier band 0-20 of class 'cat' holds 1 of its 5 images, fewer than the 2",
+        ),
+        (
+            Mixed(outlier_band=Band(50, 100), metrics=("m",)),
+            4,
+            "2 outliers from the band 50-100 would overlap with the 2 prototypes of class 'cat'",
+        ),
+        (RandomStratified(), 6, "class 'cat' has 5 images, fewer than the 6 asked of it"),
+    ],
+)
+def test_classes_too_small_are_named(strategy: Strategy, per_class: int, sentence: str) -> None:
+    with pytest.raises(BudgetError, match=sentence):
+        strategy.query(uneven_pool(), batch_size=2 * per_class)
+
+
+def test_all_of_a_class_may_be_chosen() -> None:
+    picks = Mixed(ratio=0.6, metrics=("m",)).query(uneven_pool(), batch_size=10)
+    assert {0, 1, 2, 3, 4} <= set(picks.tolist())
+
+
+def test_choosing_within_classes_needs_labels() -> None:
+    pool = Pool(labels=np.full(9, -1), class_names=(), scores={"m": np.arange(9.0)})
+    for strategy in (Prototypes(metrics=("m",)), RandomStratified()):
+        with pytest.raises(DataError, match="these images have none; use `--random N`"):
+            strategy.query(pool, batch_size=3)
+    assert len(Random().query(pool, batch_size=3)) == 3
+
+
+def test_negative_seed_is_refused() -> None:
+    with pytest.raises(OptionError, match="seed must be 0 or more, got -1"):
+        Random().query(make_pool(0), batch_size=3, seed=-1)
+
+
+@pytest.mark.parametrize(("start", "stop"), [(20, 5), (5, 5), (-1, 5), (50, 101), (0, np.nan)])
+def test_band_must_rise_within_0_to_100(start: float, stop: float) -> None:
+    with pytest.raises(OptionError, match=f"band {start:g}-{stop:g} must rise"):
+        Band(start, stop)
+
+
+def test_pool_refuses_arrays_that_do_not_fit() -> None:
+    labels = np.array([0, 1, 0])
+    with pytest.raises(DataError, match=r"labels in -1\.\.0, got 0\.\.1"):
+        Pool(labels=labels, class_names=("a",))
+    with pytest.raises(DataError, match=r"'m' must be 3 finite numbers.*shape \(2,\)"):
+        Pool(labels=labels, class_names=("a", "b"), scores={"m": np.zeros(2)})
+    with pytest.raises(DataError, match="with 1 not finite"):
+        Pool(labels=labels, class_names=("a", "b"), scores={"m": np.array([0, np.nan, 1])})
+    with pytest.raises(DataError, match="distinct"):
+        Pool(labels=labels, class_names=("a", "b"), candidates=np.array([1, 1]))
+    with pytest.raises(DataError, match=r"in 0\.\.2, got 0\.\.3"):
+        Pool(labels=labels, class_names=("a", "b"), candidates=np.array([0, 3]))
+
+
+def test_unknown_strategy_is_answered_with_the_known_ones() -> None:
+    known = "mixed, outliers, prototypes, random, random_stratified"
+    with pytest.raises(OptionError, match=f"no selection strategy 'typical'; there are {known}"):
+        strategy_class("typical")

@@ -1,0 +1,1 @@
+"""Weak and strong augmentation of batches of images, keyed by explicit generators."""

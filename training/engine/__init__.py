@@ -1,0 +1,1 @@
+"""Device, optimiser, schedule, average, checkpoints and signals: what training loops share."""

@@ -1,0 +1,73 @@
+"""Resolve the device and the precision once, prove that they work, pass them down."""
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from fmsel.errors import DeviceError, OptionError
+
+Precision = Literal["fp32", "bf16"]
+
+
+def resolve_device(name: str = "auto") -> torch.device:
+    """The device called `name`; "auto" is the first GPU, or the CPU where there is none.
+
+    Raises:
+        DeviceError: torch cannot allocate on that device.
+    """
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        return torch.empty(1, device=name).device
+    except (AssertionError, RuntimeError) as error:
+        raise DeviceError(f"the device {name!r} is not usable here; try --device cpu") from error
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """The precision of convolutions: "auto" is bf16 where the hardware multiplies it natively.
+
+    Raises:
+        OptionError: `name` is not auto, fp32 or bf16.
+    """
+    if name == "auto":
+        return "bf16" if _native_bf16(device) else "fp32"
+    if name == "fp32":
+        return "fp32"
+    if name == "bf16":
+        return "bf16"
+    raise OptionError(f"precision {name!r} must be one of auto, fp32, bf16")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """The autocast context of `precision`; batch norm statistics and losses stay fp32."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=precision == "bf16")
+
+
+def device_name(device: torch.device) -> str:
+    """What a record says of the device, such as "NVIDIA H100" or "cpu, 2 threads, <model>"."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    if device.type == "cpu":
+        return f"cpu, {torch.get_num_threads()} threads{_cpu_model()}"
+    return str(device)
+
+
+def _cpu_info() -> str:
+    path = Path("/proc/cpuinfo")
+    return path.read_text() if path.exists() else ""
+
+
+def _cpu_model() -> str:
+    for line in _cpu_info().splitlines():
+        if line.startswith("model name"):
+            return ", " + line.partition(":")[2].strip()
+    return ""
+
+
+def _native_bf16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    info = _cpu_info()
+    return device.type == "cpu" and ("avx512_bf16" in info or "amx_bf16" in info)

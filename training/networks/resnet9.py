@@ -1,0 +1,48 @@
+"""ResNet-9, the network of the fast CIFAR-10 trainers: strong within a few epochs on a GPU.
+
+After D. Page, "How to train your ResNet" (2018), which won the DAWNBench CIFAR-10 race.
+"""
+
+import torch
+from torch import Tensor, nn
+
+
+class ResNet9(nn.Module):
+    """Four convolution stages, the second and the last with a residual pair; global max pooling.
+
+    Args:
+        n_classes: C.
+        width: channels of the first stage; the later ones have 2, 4 and 8 times as many.
+        bn_momentum: weight of the newest batch in the running statistics (torch convention).
+    """
+
+    def __init__(self, n_classes: int, width: int = 64, bn_momentum: float = 0.1) -> None:
+        super().__init__()
+
+        def conv(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
+            layers: list[nn.Module] = [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs, momentum=bn_momentum),
+                nn.ReLU(inplace=True),
+            ]
+            return nn.Sequential(*layers, *([nn.MaxPool2d(2)] if pool else []))
+
+        w = width
+        self.stem = conv(3, w)
+        self.stage1 = conv(w, 2 * w, pool=True)
+        self.residual1 = nn.Sequential(conv(2 * w, 2 * w), conv(2 * w, 2 * w))
+        self.stage2 = conv(2 * w, 4 * w, pool=True)
+        self.stage3 = conv(4 * w, 8 * w, pool=True)
+        self.residual3 = nn.Sequential(conv(8 * w, 8 * w), conv(8 * w, 8 * w))
+        self.head = nn.Linear(8 * w, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float with H, W >= 8 -> (B, C) logits, float32."""
+        x = self.stage1(self.stem(images))
+        x = x + self.residual1(x)
+        x = self.stage3(self.stage2(x))
+        x = x + self.residual3(x)
+        pooled = x.amax(dim=(2, 3))
+        with torch.autocast(images.device.type, enabled=False):
+            logits: Tensor = self.head(pooled.float())
+        return logits

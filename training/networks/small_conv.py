@@ -1,0 +1,56 @@
+"""A small convolutional network that 2 CPU cores can train on 50,000 images in half a minute."""
+
+import torch
+from torch import Tensor, nn
+
+from fmsel.errors import DataError
+
+
+class SmallConv(nn.Module):
+    """Patch stem, then 3x3 convolutions with batch norm; global average pooling; a linear head.
+
+    The stem is a 2x2 convolution of stride 2 on images of 16 pixels and more, so that the costly
+    convolutions run on a quarter of the positions; smaller images keep their size.
+
+    Args:
+        n_classes: C.
+        image_side: H = W in pixels.
+        width: channels of the first stage; the others have twice and four times as many.
+        bn_momentum: weight of the newest batch in the running statistics (torch convention).
+    """
+
+    def __init__(
+        self, n_classes: int, image_side: int = 32, width: int = 64, bn_momentum: float = 0.1
+    ) -> None:
+        super().__init__()
+        if image_side < 8:
+            raise DataError(f"images of {image_side} pixels are too small; use at least 8")
+        stride = 2 if image_side >= 16 else 1
+        a, b, c = width, 2 * width, 4 * width
+
+        def block(inputs: int, outputs: int) -> list[nn.Module]:
+            return [
+                nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                nn.BatchNorm2d(outputs, momentum=bn_momentum),
+                nn.ReLU(inplace=True),
+            ]
+
+        self.features = nn.Sequential(
+            nn.Conv2d(3, a, stride, stride=stride),
+            nn.ReLU(inplace=True),
+            *block(a, b),
+            nn.MaxPool2d(2),
+            *block(b, c),
+            nn.MaxPool2d(2),
+            *block(c, c),
+            nn.AdaptiveMaxPool2d(1),
+            nn.Flatten(),
+        )
+        self.head = nn.Linear(c, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float -> (B, C) logits, float32."""
+        features: Tensor = self.features(images)
+        with torch.autocast(images.device.type, enabled=False):
+            logits: Tensor = self.head(features.float())
+        return logits
