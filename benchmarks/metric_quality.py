@@ -1,6 +1,6 @@
-"""How well does each metric of a CIFAR-10 scores file rank? Judged by two references we did not make.
+"""How well does each metric of a CIFAR-10 scores file rank? Two references that others made.
 
-    python benchmarks/metric_quality.py scores/cifar10.npz --agreement FILE [--data-root DIR] [--out F]
+    python benchmarks/metric_quality.py scores/cifar10.npz --agreement FILE [--out FILE]
 
 1. The eight published FixMatch index sets (google-research/fixmatch, issue 16; 0 = outliers,
    7 = prototypes): Spearman of the set number with the within-class percentile of its 80 images,
@@ -46,7 +46,9 @@ def judge(scores: np.ndarray, labels: np.ndarray, agree: np.ndarray) -> dict[str
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawTextHelpFormatter
+    )
     parser.add_argument("scores", type=Path)
     parser.add_argument("--agreement", type=Path, required=True, help="npz: labels, agree (50000,)")
     parser.add_argument("--data-root", type=Path, help="if the images have moved")

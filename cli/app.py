@@ -45,7 +45,7 @@ def _register() -> None:
     app.add_typer(import_module("fmsel.cli.split").app, name="split")
 
 
-def _show_warning(message: Warning | str, *_: object) -> None:
+def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
     Console(stderr=True).print(f"[yellow]note:[/yellow] {message}", highlight=False)
 
 

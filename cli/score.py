@@ -88,18 +88,25 @@ def _print(scores: "Scores", data: "ImageDataset", console: Console) -> None:
     console.print(ends)
     names = list(scores.arrays)
     table = Table(title="rank correlation (Spearman) between metrics, and seconds")
-    table.add_column("metric")
-    for name in names:
-        table.add_column(name, justify="right")
-    for column in ("labels", "seconds", "and evidence"):
-        table.add_column(column, justify="right")
-    for name, row in zip(names, rank_correlations(scores), strict=True):
+    table.add_column("", justify="right")
+    table.add_column("metric", no_wrap=True)
+    table.add_column("labels")
+    for number in range(1, len(names) + 1):
+        table.add_column(str(number), justify="right")
+    table.add_column("seconds", justify="right")
+    for number, (name, row) in enumerate(zip(names, rank_correlations(scores), strict=True), 1):
         record = scores.records[name]
-        shared = ", ".join(f"{k} {s:.0f}" for k, s in record.evidence_seconds.items())
         cells = [f"{value:.2f}" for value in row]
-        table.add_row(name, *cells, record.label_use, f"{record.seconds:.2f}", shared)
+        table.add_row(str(number), name, record.label_use, *cells, f"{record.seconds:.2f}")
     console.print(table)
+    for kind, seconds in _evidence_seconds(scores).items():
+        console.print(f"{kind}: {seconds:.0f} s, shared by all metrics that read it", style="dim")
     console.print(
-        "labels: how a metric reads labels (training = networks learned from them, formula = it "
-        "reads this image's own). Evidence is made once and shared; 0 s = from the cache."
+        "labels: training = networks learned from labels, formula = reads the image's own label",
+        style="dim",
     )
+
+
+def _evidence_seconds(scores: "Scores") -> dict[str, float]:
+    """Evidence -> seconds, of the metrics that were made last."""
+    return {k: s for r in scores.records.values() for k, s in r.evidence_seconds.items()}

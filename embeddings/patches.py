@@ -72,7 +72,7 @@ def encode(
 def _filters(
     images: npt.NDArray[np.uint8], size: int, count: int, rng: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """(K, 3, p, p) filters that whiten and match in one, and the (K,) constant that they subtract."""
+    """(K, 3, p, p) filters that whiten and match in one, and the (K,) constants they subtract."""
     n, height, width, _ = images.shape
     draw = torch.randint(0, 2**31, (3, SAMPLED_PATCHES), generator=rng).numpy()
     which, top, left = draw[0] % n, draw[1] % (height - size + 1), draw[2] % (width - size + 1)

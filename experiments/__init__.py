@@ -1,1 +1,1 @@
-"""(filled by its first inhabitant)"""
+"""Which choice was better, and how sure are we?"""

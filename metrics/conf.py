@@ -16,4 +16,4 @@ LABEL_USE = "training"
 
 def score(evidence: Evidence) -> npt.NDArray[np.floating]:
     """(N,) in [1/C, 1]."""
-    return evidence.get(Crossfit).heldout_mean.max(axis=2).mean(axis=0)
+    return np.asarray(evidence.get(Crossfit).heldout_mean.max(axis=2).mean(axis=0))

@@ -16,4 +16,4 @@ LABEL_USE = "formula"
 
 def score(evidence: Evidence) -> npt.NDArray[np.floating]:
     """(N,) in [0, 1]."""
-    return evidence.get(Crossfit).training_mean.mean(axis=0)
+    return np.asarray(evidence.get(Crossfit).training_mean.mean(axis=0))

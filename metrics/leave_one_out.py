@@ -20,4 +20,4 @@ def score(evidence: Evidence) -> npt.NDArray[np.floating]:
     rows = np.arange(len(predictions))
     others = predictions.copy()
     others[rows, evidence.labels] = -np.inf
-    return predictions[rows, evidence.labels] - others.max(axis=1)
+    return np.asarray(predictions[rows, evidence.labels] - others.max(axis=1))

@@ -15,7 +15,7 @@ from fmsel.report.table import format_gain
 def write_demo_figure(demo: Demo, path: Path, force: bool = False) -> None:
     """Write a PNG: a gallery in the order that the mixed split chose by, and the curves."""
     figure = new_figure(14, 6.6)
-    left, right = figure.subfigures(1, 2, width_ratios=(6, 8))
+    left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(6, 8))[0]
     ranking, metrics = default_ranking(demo.scores, demo.data.labels)
     draw_gallery(left, demo.data, ranking, f"ranked by {' and '.join(metrics)}")
     draw_curves(right.subplots(), demo.comparison)

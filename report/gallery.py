@@ -10,6 +10,7 @@ from fmsel.errors import DataError
 from fmsel.metrics.scores.summary import extremes
 from fmsel.report.figure import TEXT_SIZE, set_heading
 
+BETWEEN = 0.5  # cells between the two halves
 GAP = 0.12  # white between images, as a share of their side
 MIN_SIDE = 64  # pixels an image is enlarged to before matplotlib resamples it
 
@@ -50,29 +51,27 @@ def draw_gallery(
         DataError: as `gallery_picks`.
     """
     most, least = gallery_picks(scores, data.labels, data.n_classes, k)
-    left, right = figure.subplots(1, 2)
-    _show(left, data.images[most], "most prototypical")
-    _show(right, data.images[least], "least prototypical")
-    left.set_yticks(np.arange(data.n_classes) + 0.5, data.class_names, fontsize=TEXT_SIZE)
-    left.tick_params(axis="y", length=0)
-    set_heading(left, f"The extremes of every class of {data.name}", note, above=26)
+    axes = figure.subplots()
+    _show(axes, data.images[most], 0, "most prototypical")
+    _show(axes, data.images[least], k + BETWEEN, "least prototypical")
+    axes.set(xlim=(0, 2 * k + BETWEEN), ylim=(data.n_classes, 0), xticks=[], anchor="NW")
+    axes.set_yticks(np.arange(data.n_classes) + 0.5, data.class_names, fontsize=TEXT_SIZE)
+    axes.tick_params(axis="y", length=0)
+    axes.spines[:].set_visible(False)
+    set_heading(axes, f"The extremes of every class of {data.name}", note, above=26)
 
 
-def _show(axes: Axes, images: npt.NDArray[np.uint8], heading: str) -> None:
-    """Show (C, k, H, W, 3) images in cells of side 1; row 0 is at the top."""
+def _show(axes: Axes, images: npt.NDArray[np.uint8], start: float, heading: str) -> None:
+    """Show (C, k, H, W, 3) images in cells of side 1 from x = `start`; row 0 is at the top."""
     rows, columns = images.shape[:2]
-    axes.imshow(_mosaic(images), extent=(0, columns, rows, 0))
-    axes.set(xticks=[], yticks=[])
-    axes.set_anchor("NW")
+    axes.imshow(_mosaic(images), extent=(start, start + columns, rows, 0))
     axes.annotate(
         heading,
-        xy=(0, 1),
+        xy=(start, 0),
         xytext=(2, 5),
-        xycoords="axes fraction",
         textcoords="offset points",
         fontsize=TEXT_SIZE,
     )
-    axes.spines[:].set_visible(False)
 
 
 def _mosaic(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -28,6 +28,7 @@ def brightness(data: ImageDataset, settings: Settings) -> Scores:
         parameters={},
         seed=settings.seed,
         seconds=0.0,
+        evidence_seconds={},
         device="cpu",
         label_use="formula",
         sha256=sha256_array(array),
@@ -52,18 +53,16 @@ def test_the_demo_leaves_every_artefact_and_one_picture(
     assert printed.count("Found: ") == 1
     assert Image.open(out / "demo.png").size == (2100, 990)
     scores = Scores.load(out / "scores" / "digits.npz")
-    random, mixed = (
-        Split.load(out / "splits" / f"{n}.json") for n in ("random per class", "mixed")
-    )
+    random, mixed = (Split.load(out / "splits" / f"{n}.json") for n in ("random", "mixed"))
     assert (len(random), random.label_use) == (40, "stratified")
     assert set(random.class_counts.values()) == set(mixed.class_counts.values()) == {4}
     assert mixed.images_sha256 == scores.dataset["images_sha256"]
     record = json.loads((out / "compare" / "compare.json").read_text())
     assert [(row["split"], row["mode"], row["n"]) for row in record["rows"]] == [
-        ("random per class", "fixmatch", 3),
-        ("mixed", "fixmatch", 3),
-        ("random per class", "supervised", 3),
-        ("mixed", "supervised", 3),
+        ("random per class", "fixmatch", 4),
+        ("mixed", "fixmatch", 4),
+        ("random per class", "supervised", 4),
+        ("mixed", "supervised", 4),
     ]
     assert main(["demo", "--out", str(out)]) == 2
     assert "already exists; pass --force" in capsys.readouterr().err

@@ -125,7 +125,7 @@ def test_every_metric_keeps_the_contract() -> None:
     for name in metric_names():
         module = metric_module(name)
         assert module.LABEL_USE in {"none", "training", "formula"}, name
-        assert module.NEEDS and module.__doc__.startswith(f"`{name}`"), name
+        assert module.NEEDS and (module.__doc__ or "").startswith(f"`{name}`"), name
     assert {"conf", "agr", "self-confidence", "epoch-confidence", "leave-one-out"} <= set(
         metric_names()
     )

@@ -27,7 +27,7 @@ def test_wrn_28_2_has_the_references_parameters() -> None:
     assert all(m.bias is not None for m in convolutions)
 
 
-@pytest.mark.parametrize("arch", ["wrn-28-1", "small-conv-8"])
+@pytest.mark.parametrize("arch", ["wrn-28-1", "small-conv-8", "resnet9-8"])
 @pytest.mark.parametrize("side", [8, 15, 32])
 def test_every_parameter_gets_a_gradient(arch: str, side: int) -> None:
     model = build(arch, image_side=side)
@@ -123,7 +123,7 @@ def test_unknown_networks_are_refused(name: str) -> None:
         parse_architecture(name)
 
 
-@pytest.mark.parametrize("arch", ["wrn-28-2", "small-conv-8"])
+@pytest.mark.parametrize("arch", ["wrn-28-2", "small-conv-8", "resnet9-8"])
 def test_images_too_small_are_refused(arch: str) -> None:
     with pytest.raises(DataError, match="images of 7 pixels are too small"):
         build(arch, image_side=7)

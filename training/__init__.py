@@ -1,1 +1,1 @@
-"""(filled by its first inhabitant)"""
+"""What every trained thing shares: networks, augmentation, the engine."""

@@ -13,9 +13,9 @@ import numpy.typing as npt
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from fmsel.datasets.images.files import ImageFile
-from fmsel.progress import progress_bar
 from fmsel.datasets.images.resize import resize_image
 from fmsel.errors import DataError
+from fmsel.progress import progress_bar
 
 DECODER = 1  # raise when the same file would decode to other pixels
 CHUNK = 32  # images a thread decodes between two looks at Ctrl-C

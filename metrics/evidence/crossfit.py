@@ -1,11 +1,11 @@
 """Predictions of a cross-fitted ensemble: every image is predicted by networks that never saw it.
 
-In each repetition the images are cut into stratified folds, and one network is trained without each
-fold; it predicts its held-out fold after every epoch. A finished network's outputs are cached, so an
-interrupted run goes on with the next network.
+In each repetition the images are cut into stratified folds, and one network is trained without
+each fold; it predicts its held-out fold after every epoch. A finished network's outputs are cached,
+so an interrupted run goes on with the next network.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,7 +18,9 @@ from fmsel.errors import DataError
 from fmsel.metrics.evidence.gather import Settings
 from fmsel.metrics.evidence.network.folds import stratified_folds
 from fmsel.metrics.evidence.network.recipe import Recipe, recipe_for
+from fmsel.metrics.evidence.network.side_by_side import train_side_by_side
 from fmsel.metrics.evidence.network.store import NetworkOutputs, load_outputs, save_outputs
+from fmsel.metrics.evidence.network.train import train_network
 from fmsel.progress import progress_bar
 from fmsel.seeds import generator, torch_seed
 from fmsel.training.engine.device import device_name, resolve_device, resolve_precision
@@ -78,23 +80,24 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
             outputs[r, f] = found
     missing = [job for job in jobs if job not in outputs]
     _announce(data, recipe, len(missing), len(jobs), settings)
-    if missing:
-        from fmsel.metrics.evidence.network.train import train_network
+    with progress_bar(f"{len(missing)} networks", len(missing) * recipe.epochs * len(data)) as bar:
 
-        work = len(missing) * recipe.epochs * len(data)
-        with progress_bar(f"{len(missing)} networks", work) as advance:
-            for r, f in missing:
-                outputs[r, f] = train_network(
-                    data,
-                    held_out=folds[r] == f,
-                    recipe=recipe,
-                    seed=torch_seed(settings.seed, "crossfit network", r, f),
-                    device=device,
-                    precision=precision,
-                    advance=advance,
-                )
-                if settings.cache:
-                    save_outputs(sha256_json({**key, "repetition": r, "fold": f}), outputs[r, f])
+        def train(job: tuple[int, int], advance: Callable[[int], None]) -> NetworkOutputs:
+            r, f = job
+            network = train_network(
+                data,
+                held_out=folds[r] == f,
+                recipe=recipe,
+                seed=torch_seed(settings.seed, "crossfit network", r, f),
+                device=device,
+                precision=precision,
+                advance=advance,
+            )
+            if settings.cache:
+                save_outputs(sha256_json({**key, "repetition": r, "fold": f}), network)
+            return network
+
+        outputs |= train_side_by_side(missing, train, bar, device)
     parameters = {
         **recipe.as_dict(),
         "repetitions": REPETITIONS,
@@ -111,14 +114,14 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
 def _check(data: ImageDataset) -> None:
     if not data.labelled:
         raise DataError(
-            f"{data.name} has images without a label, and a cross-fitted ensemble trains on labels; "
-            "score a labelled data set, or choose images with `fmsel split --random N`"
+            f"{data.name} has images without a label, and a cross-fitted ensemble trains on "
+            "labels; score a labelled data set, or choose images with `fmsel split --random N`"
         )
     counts = np.bincount(data.labels, minlength=data.n_classes)
     if counts.min() < FOLDS:
         raise DataError(
             f"{data.name}: class {data.class_names[int(counts.argmin())]!r} has {counts.min()} "
-            f"training images, but cross-fitting needs at least {FOLDS}; add images or drop the class"
+            f"training images, but cross-fitting needs {FOLDS}; add images or drop the class"
         )
 
 

@@ -62,8 +62,8 @@ class Scores:
         """Refuse scores that were made from other images; ArtefactError names both."""
         if self.dataset["images_sha256"] != data.images_sha256:
             raise ArtefactError(
-                f"{where} scores {self.dataset['n']} images of {self.dataset['dataset']}, not these "
-                f"{len(data)} images of {data.name} (their sha256 differ); "
+                f"{where} scores {self.dataset['n']} images of {self.dataset['dataset']}, not "
+                f"these {len(data)} images of {data.name} (their sha256 differ); "
                 f"run `fmsel score {data.source.dataset}` again"
             )
 
@@ -93,12 +93,16 @@ class Scores:
             records = {name: MetricRecord(**values) for name, values in header["records"].items()}
             schema, dataset, made_with = header["schema"], header["dataset"], header["made_with"]
         except FileNotFoundError:
-            raise ArtefactError(f"there is no scores file {path}; make it with `fmsel score`") from None
+            raise ArtefactError(
+                f"there is no scores file {path}; make it with `fmsel score`"
+            ) from None
         except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
             raise ArtefactError(f"{path} is not a readable fmsel scores file ({error})") from error
         if schema != SCHEMA:
             raise ArtefactError(f"{path} has schema {schema}; this fmsel reads schema {SCHEMA}")
         for name, array in arrays.items():
             if name not in records or sha256_array(array) != records[name].sha256:
-                raise ArtefactError(f"{path}: the array {name!r} does not match its recorded sha256")
+                raise ArtefactError(
+                    f"{path}: the array {name!r} does not match its recorded sha256"
+                )
         return cls(dataset=dataset, arrays=arrays, records=records, made_with=made_with)

@@ -17,7 +17,7 @@ def percentile(scores: FloatArray) -> npt.NDArray[np.float64]:
     Returns:
         (N,), 0 = the worst outlier, 1 = the best prototype.
     """
-    return (rankdata(scores) - 0.5) / max(len(scores), 1)
+    return np.asarray((rankdata(scores) - 0.5) / max(len(scores), 1))
 
 
 def within_class_percentile(
@@ -33,4 +33,4 @@ def within_class_percentile(
 
 def rank_average(scores: Sequence[FloatArray]) -> npt.NDArray[np.float64]:
     """Mean of the percentiles of several metrics, (N,) each; in (0, 1)."""
-    return np.mean([percentile(each) for each in scores], axis=0)
+    return np.asarray(np.mean([percentile(each) for each in scores], axis=0))

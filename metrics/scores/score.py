@@ -58,9 +58,7 @@ def merge(old: Scores, new: Scores) -> Scores:
     return Scores(dataset=new.dataset, arrays=arrays, records=records, made_with=new.made_with)
 
 
-def _apply(
-    name: str, evidence: Evidence, seed: int, place: str
-) -> tuple[np.ndarray, MetricRecord]:
+def _apply(name: str, evidence: Evidence, seed: int, place: str) -> tuple[np.ndarray, MetricRecord]:
     module = metric_module(name)
     start = time.perf_counter()
     array = np.ascontiguousarray(module.score(evidence), dtype=np.float32)

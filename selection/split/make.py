@@ -83,12 +83,18 @@ def redraw(split: Split, data: ImageDataset, seed: int) -> Split:
     """The same random choice with another seed; a split that chance did not make is returned.
 
     Raises:
-        ArtefactError: `data` is not what the split was made for.
+        ArtefactError: `data` is not what the split was made for, or its parameters are unknown.
     """
     if not is_redrawn(split):
         return split
     split.check(data, f"the {split.strategy} split")
-    strategy = strategy_class(split.strategy)(**split.parameters)
+    try:
+        strategy = strategy_class(split.strategy)(**split.parameters)
+    except TypeError as error:
+        raise ArtefactError(
+            f"the parameters of the {split.strategy} split do not fit its strategy ({error}); "
+            "make the split again with `fmsel split`"
+        ) from error
     return make_split(data, strategy, batch_size=len(split), seed=seed)
 
 

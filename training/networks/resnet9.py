@@ -6,18 +6,25 @@ After D. Page, "How to train your ResNet" (2018), which won the DAWNBench CIFAR-
 import torch
 from torch import Tensor, nn
 
+from fmsel.errors import DataError
+
 
 class ResNet9(nn.Module):
     """Four convolution stages, the second and the last with a residual pair; global max pooling.
 
     Args:
         n_classes: C.
+        image_side: H = W in pixels, at least 8: three poolings leave one position.
         width: channels of the first stage; the later ones have 2, 4 and 8 times as many.
         bn_momentum: weight of the newest batch in the running statistics (torch convention).
     """
 
-    def __init__(self, n_classes: int, width: int = 64, bn_momentum: float = 0.1) -> None:
+    def __init__(
+        self, n_classes: int, image_side: int = 32, width: int = 64, bn_momentum: float = 0.1
+    ) -> None:
         super().__init__()
+        if image_side < 8:
+            raise DataError(f"images of {image_side} pixels are too small; use at least 8")
 
         def conv(inputs: int, outputs: int, pool: bool = False) -> nn.Sequential:
             layers: list[nn.Module] = [
@@ -37,7 +44,7 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(8 * w, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float with H, W >= 8 -> (B, C) logits, float32."""
+        """(B, 3, H, W) float -> (B, C) logits, float32."""
         x = self.stage1(self.stem(images))
         x = x + self.residual1(x)
         x = self.stage3(self.stage2(x))

@@ -28,9 +28,11 @@ class SmallConv(nn.Module):
         stride = 2 if image_side >= 16 else 1
         a, b, c = width, 2 * width, 4 * width
 
-        def block(inputs: int, outputs: int) -> list[nn.Module]:
+        def block(inputs: int, outputs: int, pool: bool) -> list[nn.Module]:
+            # Pooling first leaves batch norm and activation a quarter of the positions.
             return [
                 nn.Conv2d(inputs, outputs, 3, padding=1, bias=False),
+                *([nn.MaxPool2d(2)] if pool else []),
                 nn.BatchNorm2d(outputs, momentum=bn_momentum),
                 nn.ReLU(inplace=True),
             ]
@@ -38,11 +40,9 @@ class SmallConv(nn.Module):
         self.features = nn.Sequential(
             nn.Conv2d(3, a, stride, stride=stride),
             nn.ReLU(inplace=True),
-            *block(a, b),
-            nn.MaxPool2d(2),
-            *block(b, c),
-            nn.MaxPool2d(2),
-            *block(c, c),
+            *block(a, b, pool=True),
+            *block(b, c, pool=True),
+            *block(c, c, pool=False),
             nn.AdaptiveMaxPool2d(1),
             nn.Flatten(),
         )

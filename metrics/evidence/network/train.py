@@ -55,7 +55,7 @@ def train_network(
     for _ in range(recipe.epochs):
         model.train()
         order = torch.randperm(len(train), generator=rng).to(device)
-        for batch in order.split(recipe.batch):
+        for batch in torch.split(order, recipe.batch):
             chosen = train[batch]
             views = to_float(weak_augment(images[chosen], data.weak, rng))
             loss, probability = _loss(model, views, labels[chosen], precision)
@@ -112,7 +112,7 @@ def _predict(
     """(K, C) float32 softmax, in evaluation mode."""
     model.eval()
     rows = []
-    for batch in indices.split(EVAL_BATCH):
+    for batch in torch.split(indices, EVAL_BATCH):
         views = to_float(images[batch]).contiguous(memory_format=torch.channels_last)
         with autocast(images.device, precision):
             logits = model(views)
