@@ -14,6 +14,7 @@ from fmsel.errors import FmselError, Interrupted
 
 INTERRUPTED = 130
 BAD_INPUT = 2
+STOPPED = "stopped: nothing unfinished was written; give the same command to go on"
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -46,7 +47,8 @@ def _register() -> None:
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    Console(stderr=True).print(f"[yellow]note:[/yellow] {message}", highlight=False)
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    console.print(f"note: {message}", style="yellow")
 
 
 def main(args: list[str] | None = None) -> int:
@@ -62,12 +64,11 @@ def main(args: list[str] | None = None) -> int:
         try:
             app(args=args, standalone_mode=True)
         except SystemExit as stop:
+            if stop.code == INTERRUPTED:  # what typer makes of Ctrl-C
+                err.print(STOPPED)
             return stop.code if isinstance(stop.code, int) else 1
         except Interrupted as stop:
             err.print(f"stopped: {stop}")
-            return INTERRUPTED
-        except KeyboardInterrupt:
-            err.print("stopped: nothing unfinished was written; finished parts are kept")
             return INTERRUPTED
         except FmselError as error:
             err.print(f"error: {error}", style="red")

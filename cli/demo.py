@@ -13,14 +13,21 @@ def demo(
 ) -> None:
     """Do the main job on the built-in digits: score, split, train, compare; minutes on 2 cores."""
     from fmsel.artefacts import check_output
-    from fmsel.experiments.demo import run_demo
+    from fmsel.errors import Interrupted
+    from fmsel.experiments.demo import REPLICATES, run_demo
     from fmsel.report.comparison import print_comparison, write_comparison
     from fmsel.report.demo import finding, write_demo_figure
 
     check_output(out, force)
-    done = run_demo(out, device=device, say=lambda line: typer.echo(line, err=True))
+    try:
+        done = run_demo(out, device=device, say=lambda line: typer.echo(line, err=True))
+    except (Interrupted, KeyboardInterrupt) as stop:
+        raise Interrupted(
+            "the demo cannot be resumed; start over with the same command and --force "
+            "(the networks finished for scoring are kept)"
+        ) from stop
     write_comparison(done.comparison, out / "compare", force=True)
     write_demo_figure(done, out / "demo.png", force=True)
     print_comparison(done.comparison)
-    typer.echo(finding(done.comparison))
+    typer.echo(f"{finding(done.comparison)} (n = {REPLICATES} runs a row)")
     typer.echo(f"The picture is {out / 'demo.png'}.")

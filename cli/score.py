@@ -48,7 +48,9 @@ def score(
     from fmsel.metrics.scores.score import merge, score_dataset
     from fmsel.metrics.scores.update import existing_scores
 
-    err = Console(stderr=True, highlight=False)
+    # Names of files and classes may hold brackets, which rich would read as markup.
+    err = Console(stderr=True, highlight=False, markup=False)
+    out_console = Console(highlight=False, markup=False)
     names = check_metrics(metric or DEFAULT)
     data = load_dataset(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
@@ -66,8 +68,8 @@ def score(
     if old is not None:
         scores = merge(old, scores)
     scores.save(path, force=old is not None or force)
-    _print(scores, data, Console())
-    Console().print(f"wrote {path}", highlight=False)
+    _print(scores, data, out_console)
+    out_console.print(f"wrote {path}")
 
 
 def _print(scores: "Scores", data: "ImageDataset", console: Console) -> None:

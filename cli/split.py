@@ -15,7 +15,7 @@ from fmsel.errors import FmselError
 if TYPE_CHECKING:
     from fmsel.selection.split import Split
 
-BARE = 0  # `--random` without N
+BARE = ""  # `--random` without N
 
 
 class RandomTakesAnOptionalNumber(TyperGroup):
@@ -28,13 +28,14 @@ class RandomTakesAnOptionalNumber(TyperGroup):
 def _with_number(args: list[str]) -> list[str]:
     """Give every bare `--random` the value `BARE`."""
     return [
-        f"--random={BARE}" if word == "--random" and not _is_integer(after) else word
+        f"--random={BARE}" if word == "--random" and _is_option(after) else word
         for word, after in zip_longest(args, args[1:], fillvalue="")
     ]
 
 
-def _is_integer(word: str) -> bool:
-    return word.removeprefix("-").isdigit()
+def _is_option(word: str) -> bool:
+    """Whether this is an option, or the end, and no number, not even a negative one."""
+    return not word or (word.startswith("-") and not word[1:2].isdigit())
 
 
 app = typer.Typer(cls=RandomTakesAnOptionalNumber)
@@ -42,6 +43,11 @@ app = typer.Typer(cls=RandomTakesAnOptionalNumber)
 DatasetOption = Annotated[str | None, typer.Option(help="A built-in name or an image folder.")]
 DataRootOption = Annotated[Path | None, typer.Option(help="Where the images lie now.")]
 ResizeOption = Annotated[int | None, typer.Option(help="Pixels a side, with --dataset.")]
+EvalFractionOption = Annotated[
+    float | None,
+    typer.Option(help="Share held out as test where a folder has no test part, with --dataset."),
+]
+OfflineOption = Annotated[bool, typer.Option("--offline", help="Never download.")]
 ScoresOption = Annotated[
     Path | None, typer.Option(help="A scores file. (default: the only one in scores/)")
 ]
@@ -56,7 +62,7 @@ SplitArgument = Annotated[Path, typer.Argument(help="A split, such as splits/mix
 def split(
     ctx: typer.Context,
     random: Annotated[
-        int | None,
+        str | None,
         typer.Option(metavar="[N]", help="N labels in all, or --per-class N of each class."),
     ] = None,
     per_class: Annotated[int | None, typer.Option(help="Labels of each class.")] = None,
@@ -84,6 +90,8 @@ def split(
     dataset: DatasetOption = None,
     data_root: DataRootOption = None,
     resize: ResizeOption = None,
+    eval_fraction: EvalFractionOption = None,
+    offline: OfflineOption = False,
     seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
     out: Annotated[
         Path | None,
@@ -97,11 +105,11 @@ def split(
     from fmsel.artefacts import check_output
     from fmsel.selection.split import make_split
     from fmsel.selection.split.inputs import load_inputs
-    from fmsel.selection.split.request import Request
+    from fmsel.selection.split.request import Request, parse_total
 
     request = Request(
         random=random is not None,
-        total=None if random == BARE else random,
+        total=parse_total(random or BARE),
         per_class=per_class,
         protos=protos,
         outliers=outliers,
@@ -117,6 +125,8 @@ def split(
         dataset=dataset,
         data_root=data_root,
         resize=resize,
+        eval_fraction=eval_fraction,
+        offline=offline,
         scores_path=scores,
     )
     made = make_split(
@@ -167,6 +177,8 @@ def import_command(
     dataset: Annotated[str, typer.Option(help="A built-in name or an image folder.")],
     data_root: DataRootOption = None,
     resize: ResizeOption = None,
+    eval_fraction: EvalFractionOption = None,
+    offline: OfflineOption = False,
     format: FormatOption = None,
     out: Annotated[
         Path | None, typer.Option(help="(default: splits/ and the file's name with .json)")
@@ -179,12 +191,20 @@ def import_command(
     Datasets has another order: its indices would silently name other images.
     """
     from fmsel.artefacts import check_output
-    from fmsel.datasets import load_dataset
     from fmsel.selection.split.exchange import import_split
+    from fmsel.selection.split.inputs import load_inputs
 
     out = out or Path("splits") / f"{file.stem}.json"
     check_output(out, force)
-    made = import_split(file, load_dataset(dataset, data_root=data_root, resize=resize), format)
+    data, _, _ = load_inputs(
+        needs_scores=False,
+        dataset=dataset,
+        data_root=data_root,
+        resize=resize,
+        eval_fraction=eval_fraction,
+        offline=offline,
+    )
+    made = import_split(file, data, format)
     made.save(out, force)
     print(f"wrote {out}: {_summary(made)}")
 
@@ -258,7 +278,8 @@ def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, str]:
         if isinstance(value, Mapping):
             rows |= _flat(value, f"{prefix}{name} ")
         else:
-            rows[prefix + name] = ", ".join(value) if isinstance(value, list) else str(value)
+            several = isinstance(value, list)
+            rows[prefix + name] = ", ".join(map(str, value)) if several else str(value)
     return rows
 
 
@@ -273,11 +294,11 @@ def _class_table(split: "Split") -> Group | str:
     return Group(table, there)
 
 
-def _index_table(split: "Split", scores_path: Path | None, data_root: Path | None) -> Table | str:
+def _index_table(split: "Split", scores_path: Path | None, data_root: Path | None) -> Group | str:
     import numpy as np
 
     from fmsel.metrics.scores import within_class_percentile
-    from fmsel.selection.split.inputs import load_split_data, matching_scores
+    from fmsel.selection.split.inputs import is_made_from, load_split_data, matching_scores
 
     scores = matching_scores(split, scores_path)
     if scores is None:
@@ -296,4 +317,7 @@ def _index_table(split: "Split", scores_path: Path | None, data_root: Path | Non
     ]
     for place, index in enumerate(split.indices):
         table.add_row(str(index), ids[index], *(f"{each[place]:.1f}" for each in percentiles))
-    return table
+    others = (
+        [] if is_made_from(split, scores) else ["from other scores than the split was made from"]
+    )
+    return Group(table, *others)

@@ -23,7 +23,10 @@ def train(
     ] = False,
     seed: Annotated[int, typer.Option(help="Training seed.")] = 0,
     seeds: Annotated[
-        int, typer.Option(help="Replicates, one after another: seeds SEED, SEED + 1, …")
+        int,
+        typer.Option(
+            help="Replicates, one after another: seeds SEED, SEED + 1, …; finished ones are kept."
+        ),
     ] = 1,
     out: Annotated[
         Path | None,
@@ -40,7 +43,7 @@ def train(
         Path | None, typer.Option(help="Where the images lie now, if they were moved.")
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
-    arch: Annotated[str | None, _setting("wrn-28-K or small-conv-WIDTH.")] = None,
+    arch: Annotated[str | None, _setting("wrn-28-K, small-conv-WIDTH or resnet9-WIDTH.")] = None,
     steps: Annotated[int | None, _setting("Training steps.")] = None,
     batch: Annotated[int | None, _setting("Labelled images a step.")] = None,
     mu: Annotated[int | None, _setting("Unlabelled images a labelled one.")] = None,
@@ -101,6 +104,7 @@ def train(
         supervised_only=supervised_only,
         device=device,
         precision=precision,
+        say=print,
     )
     method = "supervised only" if supervised_only else "FixMatch"
     for each, summary in results:

@@ -14,12 +14,14 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fmsel.errors import DataError
 from fmsel.seeds import torch_seed
 
 VARIANCE_FLOOR = 10.0  # grey levels squared, added to a patch's variance (their section 3.1)
 WHITENING_FLOOR = 0.1  # added to the eigenvalues (their section 4.2)
 THRESHOLD = 0.25  # of the two-sided ReLU (their "triangle" successor, Coates and Ng 2011)
 SAMPLED_PATCHES = 50_000
+MIN_SIDE = 4  # pixels
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,10 +55,12 @@ def encode(
         advance: told how many images were done.
     Returns:
         (N, 8 * filters) float32, non-negative.
+    Raises:
+        DataError: images below 4 pixels.
     """
     config = config or PatchConfig()
     device = device or torch.device("cpu")
-    size = min(config.patch, max(2, images.shape[1] // 3))
+    size = patch_size(config, images.shape[1])
     rng = torch.Generator().manual_seed(torch_seed(seed, "patches"))
     filters, offset = _filters(images, size, config.filters, rng)
     filters, offset = filters.to(device), offset.to(device)
@@ -67,6 +71,15 @@ def encode(
         out[start : start + config.batch] = features.cpu().numpy()
         advance(len(chunk))
     return out
+
+
+def patch_size(config: PatchConfig, side: int) -> int:
+    """Side of a patch in images of `side` pixels; DataError if they are too small."""
+    if side < MIN_SIDE:
+        raise DataError(
+            f"images of {side} pixels are too small for patch features; use at least {MIN_SIDE}"
+        )
+    return min(config.patch, max(2, side // 3))
 
 
 def _filters(

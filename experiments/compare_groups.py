@@ -2,25 +2,29 @@
 
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
+from typing import Any
 
+from fmsel.artefacts import read_json
 from fmsel.errors import ArtefactError, OptionError
-from fmsel.fixmatch.run.record import SPLIT, RunRecord
+from fmsel.fixmatch.run.record import CONFIG, SPLIT, RunRecord
+from fmsel.selection.pool import strategy_class
 from fmsel.selection.split import Split
-from fmsel.selection.split.make import is_redrawn
+from fmsel.selection.split.make import as_parameters, is_redrawn
 
 STRATIFIED = "random per class"  # what readers see for the strategy random_stratified
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class FinishedRun:
-    """A finished run that was evaluated, and the split it was trained on."""
+    """A finished run that was evaluated, the split it was trained on, and its test part."""
 
     record: RunRecord
     split: Split
+    test: Mapping[str, Any]  # n, images_sha256, labels_sha256
     accuracy: float  # reported, 0..1
 
 
@@ -66,8 +70,9 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[Group, ...]:
     """Sort runs into groups of replicates.
 
     Raises:
-        OptionError: two runs differ in data set, training or number of labels, or two replicates
-            are not independent (same training seed, or one draw of a random split used twice).
+        OptionError: two runs differ in images, test part, training or number of labels, or two
+            replicates are not independent (same training seed, or one draw of a random split used
+            twice).
     """
     for other in runs[1:]:
         _check_comparable(runs[0], other)
@@ -90,7 +95,23 @@ def _load(folder: Path) -> FinishedRun:
             f"{folder} has no accuracy, as its data set has no labelled test part; "
             "compare runs that were evaluated"
         )
-    return FinishedRun(record=record, split=Split.load(folder / SPLIT), accuracy=record.accuracy)
+    return FinishedRun(
+        record=record,
+        split=Split.load(folder / SPLIT),
+        test=_test_part(folder / CONFIG),
+        accuracy=record.accuracy,
+    )
+
+
+def _test_part(config: Path) -> Mapping[str, Any]:
+    """What a run was evaluated on, without which its accuracy says nothing beside another's."""
+    test = read_json(config, "run configuration").get("test")
+    if not isinstance(test, Mapping) or not {"n", "images_sha256", "labels_sha256"} <= set(test):
+        raise ArtefactError(
+            f"{config} does not tell the test part that the run was evaluated on; "
+            "train it again with this fmsel"
+        )
+    return test
 
 
 def _folders(path: Path) -> Iterator[Path]:
@@ -127,6 +148,11 @@ def _check_comparable(first: FinishedRun, other: FinishedRun) -> None:
         raise OptionError(
             f"{both} have unequal budgets, {len(a)} and {len(b)} labels; "
             "compare runs with equally many labels"
+        )
+    if first.test != other.test:
+        raise OptionError(
+            f"{both} were evaluated on different test parts ({first.test['n']} and "
+            f"{other.test['n']} images; their sha256 differ); compare runs with one test part"
         )
     recipes = first.record.config.as_dict(), other.record.config.as_dict()
     for name in recipes[0]:
@@ -180,10 +206,24 @@ def _told_apart(run: FinishedRun, others: Iterable[FinishedRun]) -> str:
     if split.strategy == "imported":
         return str(run.record.split.get("name", split.strategy))
     rivals = [each.split.parameters for each in others if each.split.strategy == split.strategy]
+    defaults = as_parameters(strategy_class(split.strategy)())
     told = [
-        f"{name} {value}"
+        _in_words(name, value)
         for name, value in split.parameters.items()
-        if any(rival.get(name) != value for rival in rivals)
+        if value != defaults.get(name) and any(rival.get(name) != value for rival in rivals)
     ]
     name = STRATIFIED if split.strategy == "random_stratified" else split.strategy
     return f"{name} ({', '.join(told)})" if told else name
+
+
+def _in_words(name: str, value: object) -> str:
+    """A parameter for readers: `ratio 0.75`, `band 10-60`, `conf + agr`."""
+    if name == "metrics" and isinstance(value, list):
+        return " + ".join(map(str, value))
+    if name == "outlier_band" and isinstance(value, Mapping):
+        return f"band {'-'.join(map(_number, value.values()))}"
+    return f"{name} {_number(value)}"
+
+
+def _number(value: object) -> str:
+    return f"{value:g}" if isinstance(value, float) else str(value)

@@ -1,6 +1,6 @@
 """Replicates of one run: new training seeds and, where chance chose the images, new choices."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,8 +10,10 @@ from fmsel.errors import OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run import train
 from fmsel.fixmatch.run.folder import RunFolder
+from fmsel.fixmatch.run.loop import describe
 from fmsel.selection.split import Split
 from fmsel.selection.split.make import redraw
+from fmsel.training.engine.device import resolve_device, resolve_precision
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,22 +65,51 @@ def train_replicates(
     split_name: str,
     resume: bool = False,
     force: bool = False,
-    **options: Any,
+    supervised_only: bool = False,
+    device: str = "auto",
+    precision: str = "auto",
+    progress: bool = True,
+    say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[Replicate, dict[str, Any]]]:
     """Train one after another, yielding each with its summary as soon as it is done.
 
-    All outputs are checked before the first run starts. With `resume` the first folder must
-    exist; later ones that do not yet are started.
+    All outputs are checked before the first run starts. Of several replicates, those that are
+    finished already are kept and not yielded, so that more can join an earlier one. With `resume`
+    the first folder must exist; later ones that do not yet are started.
 
     Args:
-        replicates, data, test, config, split_name, resume, force: as for `train`.
-        options: more keywords of `fmsel.fixmatch.run.train`.
+        replicates: one or more.
+        say: told a line about each replicate that is kept.
+        data, test, config, split_name, resume, force, supervised_only, device, precision,
+            progress: as for `train`.
     """
-    resumed = [resume and (k == 0 or each.out.exists()) for k, each in enumerate(replicates)]
-    for each, again in zip(replicates, resumed, strict=True):
+    target = resolve_device(device)
+    real_precision = resolve_precision(precision, target)
+
+    def finished(each: Replicate) -> bool:
+        description = describe(
+            each.split,
+            data,
+            test,
+            config,
+            seed=each.seed,
+            split_name=split_name,
+            supervised_only=supervised_only,
+            device=target,
+            precision=real_precision,
+        )
+        return RunFolder(each.out).finished_as(description)
+
+    left = []
+    for k, each in enumerate(replicates):
+        if len(replicates) > 1 and not force and finished(each):
+            say(f"kept {each.out}, which is finished")
+            continue
+        again = resume and (k == 0 or each.out.exists())
         if not again:
             RunFolder(each.out).check_new(force)
-    for each, again in zip(replicates, resumed, strict=True):
+        left.append((each, again))
+    for each, again in left:
         summary = train(
             each.split,
             data,
@@ -87,8 +118,11 @@ def train_replicates(
             each.out,
             seed=each.seed,
             split_name=split_name,
+            supervised_only=supervised_only,
+            device=device,
+            precision=precision,
             resume=again,
             force=force,
-            **options,
+            progress=progress,
         )
         yield each, summary

@@ -17,7 +17,7 @@ def write_demo_figure(demo: Demo, path: Path, force: bool = False) -> None:
     figure = new_figure(14, 6.6)
     left, right = figure.subfigures(1, 2, squeeze=False, width_ratios=(6, 8))[0]
     ranking, metrics = default_ranking(demo.scores, demo.data.labels)
-    draw_gallery(left, demo.data, ranking, f"ranked by {' and '.join(metrics)}")
+    draw_gallery(left, demo.data, ranking, f"ranked by {' + '.join(metrics)}")
     draw_curves(right.subplots(), demo.comparison)
     write_figure(figure, path, force)
 

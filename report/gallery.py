@@ -46,7 +46,8 @@ def draw_gallery(
 
     Args:
         scores: (N,), higher = more prototypical.
-        note: the line below the title: what scored the images, and which labels it read.
+        note: the line below the title: what ranked the images. That the picture is an oracle, as it
+            shows the classes apart, is added to it.
     Raises:
         DataError: as `gallery_picks`.
     """
@@ -58,7 +59,12 @@ def draw_gallery(
     axes.set_yticks(np.arange(data.n_classes) + 0.5, data.class_names, fontsize=TEXT_SIZE)
     axes.tick_params(axis="y", length=0)
     axes.spines[:].set_visible(False)
-    set_heading(axes, f"The extremes of every class of {data.name}", note, above=26)
+    set_heading(
+        axes,
+        f"The extremes of every class of {data.name}",
+        f"{note}; oracle: reads every label",
+        above=26,
+    )
 
 
 def _show(axes: Axes, images: npt.NDArray[np.uint8], start: float, heading: str) -> None:

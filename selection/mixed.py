@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fmsel.metrics.scores import PREFERRED
 from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
-from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, Band, extremes
+from fmsel.selection.pool.extremes import EXTREME_TAIL, Band, extremes
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Mixed(Strategy):
 
     ratio: float = 0.5  # share of prototypes
     outlier_band: Band = EXTREME_TAIL
-    metrics: tuple[str, ...] = DEFAULT_METRICS
+    metrics: tuple[str, ...] = PREFERRED
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         return extremes(

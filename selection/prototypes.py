@@ -3,8 +3,9 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
+from fmsel.metrics.scores import PREFERRED
 from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
-from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, extremes
+from fmsel.selection.pool.extremes import EXTREME_TAIL, extremes
 
 
 @dataclass(frozen=True)
@@ -13,7 +14,7 @@ class Prototypes(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "formula"
 
-    metrics: tuple[str, ...] = DEFAULT_METRICS
+    metrics: tuple[str, ...] = PREFERRED
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         return extremes(pool, batch_size, seed, ratio=1.0, band=EXTREME_TAIL, metrics=self.metrics)

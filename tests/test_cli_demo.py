@@ -11,6 +11,7 @@ import fmsel.experiments.demo
 from fmsel.artefacts import sha256_array
 from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset
+from fmsel.errors import Interrupted
 from fmsel.experiments.compare import Comparison, Row
 from fmsel.experiments.compare_groups import Group
 from fmsel.experiments.statistics import Gain
@@ -31,6 +32,7 @@ def brightness(data: ImageDataset, settings: Settings) -> Scores:
         evidence_seconds={},
         device="cpu",
         label_use="formula",
+        labels_sha256=data.labels_sha256,
         sha256=sha256_array(array),
     )
     names = ("self-confidence", "epoch-confidence")
@@ -51,6 +53,7 @@ def test_the_demo_leaves_every_artefact_and_one_picture(
     assert main(["demo", "--out", str(out), "--device", "cpu"]) == 0
     printed = capsys.readouterr().out
     assert printed.count("Found: ") == 1
+    assert "(n = 4 runs a row)" in printed
     assert Image.open(out / "demo.png").size == (2100, 990)
     scores = Scores.load(out / "scores" / "digits.npz")
     random, mixed = (Split.load(out / "splits" / f"{n}.json") for n in ("random", "mixed"))
@@ -66,6 +69,23 @@ def test_the_demo_leaves_every_artefact_and_one_picture(
     ]
     assert main(["demo", "--out", str(out)]) == 2
     assert "already exists; pass --force" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("stop", [KeyboardInterrupt(), Interrupted("saved; --resume to go on")])
+def test_a_stopped_demo_says_how_to_start_over(
+    stop: BaseException,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def stopped(*_: object, **__: object) -> None:
+        raise stop
+
+    monkeypatch.setattr(fmsel.experiments.demo, "run_demo", stopped)
+    assert main(["demo", "--out", str(tmp_path / "demo")]) == 130
+    errors = capsys.readouterr().err
+    assert "start over with the same command and --force" in errors
+    assert "--resume" not in errors
 
 
 @pytest.mark.parametrize(

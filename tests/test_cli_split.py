@@ -1,6 +1,7 @@
 """`fmsel split` as it is typed: what it writes, and one sentence and exit 2 for bad input."""
 
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -29,12 +30,21 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def write_scores(
-    data: ImageDataset, path: str = "scores/digits.npz", *, images_sha256: str | None = None
+    data: ImageDataset,
+    path: str = "scores/digits.npz",
+    *,
+    images_sha256: str | None = None,
+    scale: Mapping[str, float] | None = None,
 ) -> Scores:
-    """Two metrics that agree: the share of ink, so that ranks are known without any network."""
+    """Two metrics that agree: the share of ink, so that ranks are known without any network.
+
+    Args:
+        scale: multiplies the scores of some metrics; replaces an old file.
+    """
     ink = data.images.astype(np.float32).mean(axis=(1, 2, 3)) + np.arange(len(data)) * 1e-4
     arrays = {name: ink.astype(np.float32) for name in ("self-confidence", "epoch-confidence")}
     arrays["reverse"] = -arrays["self-confidence"]
+    arrays |= {name: arrays[name] * np.float32(factor) for name, factor in (scale or {}).items()}
     records = {
         name: MetricRecord(
             parameters={},
@@ -43,13 +53,14 @@ def write_scores(
             evidence_seconds={},
             device="cpu",
             label_use="formula",
+            labels_sha256=data.labels_sha256,
             sha256=sha256_array(array),
         )
         for name, array in arrays.items()
     }
     dataset = data.describe() | ({"images_sha256": images_sha256} if images_sha256 else {})
     scores = Scores(dataset=dataset, arrays=arrays, records=records)
-    scores.save(Path(path))
+    scores.save(Path(path), force=scale is not None)
     return scores
 
 
@@ -175,6 +186,10 @@ BAD_OPTIONS = [
     (["--random"], "--random takes either N, labels in all, or --per-class N"),
     (["--random", "40", "--per-class", "4"], "--random takes either N"),
     (["--random", "-40"], "--random must be 1 or more, got -40"),
+    (["--random", "0", "--per-class", "2"], "--random must be 1 or more, got 0"),
+    (["--random", "40.5"], "--random takes a whole number of labels, such as 40, got '40.5'"),
+    (["--random", "-4.5"], "--random takes a whole number of labels, such as 40, got '-4.5'"),
+    (["--random=forty"], "--random takes a whole number of labels, such as 40, got 'forty'"),
     (["--random", "--per-class", "0"], "--per-class must be 1 or more, got 0"),
     (["--random", "40", "--protos", "4"], "cannot go with --protos"),
     (["--random", "40", "--metric", "conf"], "cannot go with --metric"),
@@ -194,6 +209,11 @@ BAD_OPTIONS = [
     (["--protos", "20", "--outliers", "9", "--outlier-band", "90-100"], "from the band 90-100"),
     (["--protos", "2", "--metric", "typicality"], "no scores of a metric 'typicality'"),
     (["--protos", "2", "--resize", "16"], "--resize goes with --dataset"),
+    (["--random", "4", "--eval-fraction", "0.2"], "--eval-fraction goes with --dataset"),
+    (
+        ["--random", "4", "--dataset", "digits", "--eval-fraction", "2"],
+        "eval_fraction 2.0 must be between 0 and 1",
+    ),
     (["--random", "2000"], "cannot choose 2000 of 1438 images"),
     (["--random", "4", "--seed", "-1"], "seed must be 0 or more, got -1"),
     (["--protos", "2", "--dataset", "digitz"], "unknown data set 'digitz'"),
@@ -211,7 +231,7 @@ def test_bad_options_are_refused_and_nothing_is_written(
 ) -> None:
     write_scores(digits)
     assert sentence in refusal(capsys, *words)
-    assert not list((project / "splits").glob("*"))
+    assert not (project / "splits").exists()
 
 
 def test_missing_and_ambiguous_scores_are_explained(
@@ -251,6 +271,26 @@ def test_unlabelled_images_are_sent_to_random(
     assert "no class counts" in capsys.readouterr().out
 
 
+def test_eval_fraction_says_how_many_images_there_are_to_choose_from(project: Path) -> None:
+    for index in range(20):
+        path = project / f"photos/{'ab'[index % 2]}/{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.new("RGB", (8, 8), (index, 0, 0)).save(path)
+    (project / "list.txt").write_text("0\n1\n")
+    for words in (["--random", "4"], ["import", "list.txt", "--out", "splits/random.json"]):
+        fmsel(*words, "--dataset", "./photos", "--eval-fraction", "0.5", "--force")
+        split = read("random.json")
+        assert (split.n, split.source["eval_fraction"]) == (10, 0.5)
+
+
+@pytest.mark.parametrize("words", [["--random", "4"], ["import", "list.txt"]])
+def test_offline_is_obeyed(
+    words: list[str], project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (project / "list.txt").write_text("0\n1\n")
+    assert "--offline" in refusal(capsys, *words, "--dataset", "svhn", "--offline")
+
+
 def test_existing_and_unwritable_outputs_are_refused(
     project: Path, digits: ImageDataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -283,7 +323,15 @@ def test_check_says_ok_or_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> N
     ]:
         edit("splits/random.json", indices=indices)
         assert sentence in refusal(capsys, "check", "splits/random.json")
-    edit("splits/random.json", indices=[7], images_sha256="0" * 64)
+    edit("splits/random.json", indices=[7, 2000], n=2001)
+    sentence = "splits/random.json counts 2001 images in digits, which has 1438"
+    assert sentence in refusal(capsys, "check", "splits/random.json")
+    edit("splits/random.json", indices=[7], n=1438)
+    assert "but its indices choose" in refusal(capsys, "check", "splits/random.json")
+    edit("splits/random.json", class_counts={"0": "four"})
+    sentence = "splits/random.json: class_counts must be integers of 0 or more, got 'four' of 0"
+    assert sentence in refusal(capsys, "check", "splits/random.json")
+    edit("splits/random.json", class_counts={}, images_sha256="0" * 64)
     assert "not these 1438 images of digits" in refusal(capsys, "check", "splits/random.json")
     assert "cannot be read as a split" in refusal(capsys, "check", "splits/none.json")
 
@@ -306,8 +354,42 @@ def test_show_prints_classes_percentiles_and_origin(
     assert "yes, an oracle (formula)" in out and "digits.npz" in out
     assert "every class is there" in out and "Percentile in its class" in out
     row = next(line for line in out.splitlines() if f"│ {read('mixed.json').indices[0]} " in line)
+    assert "from other scores" not in out
     half_a_rank = 50 / np.bincount(digits.labels)[0]  # the first pick is class 0's best prototype
     assert row.count(f" {100 - half_a_rank:.1f} ") == 2 and f" {half_a_rank:.1f} " in row
+
+
+def test_show_says_when_the_scores_are_not_those_the_split_was_made_from(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(digits)
+    fmsel("--protos", "1", "--metric", "reverse")
+    said = "from other scores than the split was made from"
+    for change, expected in (({"self-confidence": 2}, False), ({"reverse": 2}, True)):
+        write_scores(digits, "now.npz", scale=change)
+        capsys.readouterr()
+        fmsel("show", "splits/prototypes.json", "--scores", "now.npz")
+        assert (said in capsys.readouterr().out) == expected
+
+
+def test_show_prints_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
+    """A file that another tool wrote, or a later fmsel."""
+    fmsel("--random", "4", "--dataset", "digits")
+    edit("splits/random.json", parameters={"odd": [1, None, {"a": 2}]}, provenance={"arrays": 3})
+    capsys.readouterr()
+    fmsel("show", "splits/random.json")
+    assert "1, None, {'a': 2}" in capsys.readouterr().out
+
+
+def test_show_of_more_images_than_were_scored_takes_no_percentiles(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write_scores(digits)
+    fmsel("--protos", "1")
+    edit("splits/prototypes.json", n=2000, indices=[1999])
+    capsys.readouterr()
+    fmsel("show", "splits/prototypes.json")
+    assert "no percentiles" in capsys.readouterr().out
 
 
 def test_show_falls_back_to_all_images_where_the_images_are_gone(
@@ -366,6 +448,7 @@ def test_bad_imports_and_exports_are_refused(capsys: pytest.CaptureFixture[str])
     Path("a.txt").write_text("3\n2000\n")
     answer = refusal(capsys, "import", "a.txt", "--dataset", "digits")
     assert "a.txt: index 2000 at position 1 is outside 0..1437" in answer
+    assert not Path("splits").exists()
     fmsel("--random", "40", "--dataset", "digits")
     answer = refusal(capsys, "export", "splits/random.json", "--to", "a.csv")
     assert "the suffix of a.csv is no format of an index list" in answer

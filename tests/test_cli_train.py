@@ -78,6 +78,7 @@ def test_supervised_replicates_have_folders_and_seeds_of_their_own() -> None:
         (["--split", "splits/four.json", "--seed", "-1"], "seed=-1 at least 0"),
         (["--split", "splits/four.json", "--precision", "fp8"], "precision 'fp8' must be one of"),
         (["--split", "splits/four.json", "--device", "magic"], "device 'magic' is not usable"),
+        (["--split", "splits/four.json", "--device", "meta"], "device 'meta' is not usable"),
         (["--split", "splits/four.json", "--resume"], "there is no run to resume in runs/four"),
     ],
 )
@@ -99,3 +100,45 @@ def test_existing_run_is_refused_before_any_replicate_starts(
     assert main(words) == 2
     assert "runs/four-seed1 already exists" in capsys.readouterr().err
     assert not (home / "runs" / "four-seed0").exists()
+
+
+def test_more_replicates_join_a_finished_one(
+    capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE]
+    assert main(words) == 0
+    first = home / "runs" / "four-seed0" / "summary.json"
+    before = first.read_text()
+    capsys.readouterr()
+    assert main([*words, "--seeds", "3"]) == 0
+    said = capsys.readouterr().out
+    assert "kept runs/four-seed0, which is finished" in said
+    assert [f"wrote runs/four-seed{k}" in said for k in range(3)] == [False, True, True]
+    assert first.read_text() == before
+    assert [RunRecord.load(Path(f"runs/four-seed{k}")).seed for k in range(3)] == [0, 1, 2]
+
+
+@pytest.mark.parametrize("other", ["recipe", "stopped"])
+def test_replicates_do_not_join_another_or_an_unfinished_run(
+    other: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE]
+    assert main(words) == 0
+    if other == "stopped":
+        (home / "runs" / "four-seed0" / "summary.json").unlink()
+    changed = ["--lr", "0.01"] if other == "recipe" else []
+    assert main([*words, *changed, "--seeds", "2"]) == 2
+    assert "runs/four-seed0 already exists; pass --resume" in capsys.readouterr().err
+    assert not (home / "runs" / "four-seed1").exists()
+    code = 2 if changed else 0
+    assert main([*words, *changed, "--seeds", "2", "--resume"]) == code
+    assert (home / "runs" / "four-seed1").exists() == (not changed)
+
+
+def test_force_trains_finished_replicates_again(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE, "--seeds", "2"]
+    assert main(words) == 0
+    assert main([*words, "--force"]) == 0
+    said = capsys.readouterr().out
+    assert "kept" not in said
+    assert said.count("wrote runs/four-seed0") == 2

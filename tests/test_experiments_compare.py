@@ -14,6 +14,7 @@ from scipy.stats import ttest_ind
 from fmsel.datasets import Source
 from fmsel.errors import ArtefactError, OptionError, OutputError
 from fmsel.experiments.compare import Comparison, Row, compare_runs
+from fmsel.metrics.scores import PREFERRED
 from fmsel.report.comparison import write_comparison
 from fmsel.report.curves import curves_figure
 from fmsel.report.figure import BASELINE_COLOUR
@@ -21,6 +22,7 @@ from fmsel.report.table import added_table, markdown, results_table
 from fmsel.selection.split import Split
 
 LABEL_USE = {"random": "none", "random_stratified": "stratified", "imported": "unknown"}
+TEST_PART: dict[str, Any] = {"n": 200, "images_sha256": "test a", "labels_sha256": "labels"}
 AddRun = Callable[..., Path]
 
 
@@ -38,6 +40,7 @@ def add_run(tmp_path: Path) -> AddRun:
         draw: int | None = None,
         labels: int = 4,
         images: str = "images a",
+        test: dict[str, Any] | None = None,
         parameters: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         finished: bool = True,
@@ -66,6 +69,7 @@ def add_run(tmp_path: Path) -> AddRun:
             "seed": seed,
             "fixmatch": {"steps": 800, "eval_every": 100, **(config or {})},
             "dataset": {"dataset": "toy", "n": 1000, "images_sha256": images},
+            "test": TEST_PART if test is None else test,
             "split": {"name": name, "strategy": strategy, "sha256": split.sha256},
         }
         (folder / "config.json").write_text(json.dumps(header))
@@ -171,6 +175,28 @@ def test_splits_of_one_strategy_are_named_by_what_differs(add_run: AddRun) -> No
     assert names == {"random", "mixed (ratio 0.25)", "mixed (ratio 0.75)"}
 
 
+def test_differences_are_named_in_words_and_defaults_left_out(add_run: AddRun) -> None:
+    default = {"outlier_band": {"start": 0.0, "stop": 100.0}, "metrics": list(PREFERRED)}
+    others: list[dict[str, Any]] = [
+        {"outlier_band": {"start": 10.0, "stop": 60.0}},
+        {"metrics": ["conf", "agr"]},
+        {"outlier_band": {"start": 2.5, "stop": 20.0}, "metrics": ["conf"]},
+    ]
+    for draw, changed in enumerate([{}, *others]):
+        add_run(f"o{draw}", 0.6, strategy="outliers", draw=draw, parameters=default | changed)
+    for draw, ratio in enumerate((0.5, 0.75)):
+        parameters = default | {"ratio": ratio}
+        runs = add_run(f"m{draw}", 0.6, strategy="mixed", draw=draw, parameters=parameters)
+    assert {group.name for group in compare_runs([runs.parent]).groups} == {
+        "outliers",
+        "outliers (band 10-60)",
+        "outliers (conf + agr)",
+        "outliers (band 2.5-20, conf)",
+        "mixed",
+        "mixed (ratio 0.75)",
+    }
+
+
 def test_other_images_by_the_same_recipe_are_another_group(add_run: AddRun) -> None:
     """Two mixed splits of two scores files are no replicates."""
     runs = [add_run(f"m{draw}", 0.6, strategy="mixed", draw=draw, seed=draw) for draw in (0, 1)]
@@ -202,6 +228,16 @@ def test_imported_splits_go_by_the_name_they_were_trained_under(add_run: AddRun)
         ({}, {"strategy": "mixed", "labels": 9}, r"/a and .*/b .*unequal budgets, 4 and 9 labels"),
         ({}, {"seed": 1, "images": "images b"}, r"/a and .*/b were trained on different images"),
         (
+            {},
+            {"seed": 1, "test": TEST_PART | {"images_sha256": "test b", "n": 90}},
+            r"/a and .*/b were evaluated on different test parts \(200 and 90 images",
+        ),
+        (
+            {},
+            {"seed": 1, "test": TEST_PART | {"labels_sha256": "new labels"}},
+            r"/a and .*/b were evaluated on different test parts",
+        ),
+        (
             {"config": {"threshold": 0.9}},
             {"seed": 1},
             r"trained differently, with threshold = 0.9 and threshold = 0.95; compare",
@@ -232,6 +268,8 @@ def test_paths_without_finished_runs_are_refused(add_run: AddRun, tmp_path: Path
             compare_runs([tmp_path / nothing])
     with pytest.raises(ArtefactError, match=r"the run .*/half is not finished"):
         compare_runs([add_run("half", 0.5, finished=False)])
+    with pytest.raises(ArtefactError, match=r"config\.json does not tell the test part"):
+        compare_runs([add_run("untold", 0.5, test={"n": 200})])
     unlabelled = add_run("unlabelled", 0.5)
     (unlabelled / "summary.json").write_text('{"accuracy": null}')
     with pytest.raises(ArtefactError, match="unlabelled has no accuracy"):

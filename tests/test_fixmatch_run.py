@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -22,6 +23,7 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run import RunRecord, reported_accuracy, train
 from fmsel.fixmatch.run.inputs import prepare_inputs
+from fmsel.fixmatch.run.progress import LiveLine
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.split import Split
 from fmsel.training.engine.checkpoint import load_checkpoint
@@ -172,6 +174,11 @@ def test_run_folder_says_what_it_is(tmp_path: Path) -> None:
     assert record.split["name"] == "mine"
     assert record.split["sha256"] == Split.load(out / "split.json").sha256 == SPLIT.sha256
     assert record.dataset["images_sha256"] == DATA.images_sha256
+    assert json.loads((out / "config.json").read_text())["test"] == {
+        "n": 30,
+        "images_sha256": TEST.images_sha256,
+        "labels_sha256": TEST.labels_sha256,
+    }
     assert record.steps.tolist() == [4, 8, 12]
     assert record.accuracy == record.ema_accuracy[-1] == summary["final_ema_accuracy"]
     assert summary["steps"] == 12 and summary["completed"] is True
@@ -187,6 +194,8 @@ def test_without_labels_in_the_test_part_there_is_no_accuracy(tmp_path: Path) ->
         summary = train(split, unlabelled, test, TINY, tmp_path / name, **FP32)
         assert summary["accuracy"] is None
         assert RunRecord.load(tmp_path / name).accuracy is None
+        config = json.loads((tmp_path / name / "config.json").read_text())
+        assert (config["test"] is None) == (test is None)
         assert rows_of(tmp_path / name)[-1]["ema_accuracy"] is None
         assert rows_of(tmp_path / name)[-1]["pseudo_label_accuracy"] is None
 
@@ -265,6 +274,36 @@ def test_resume_refuses_what_differs(tmp_path: Path) -> None:
             train(split, DATA, TEST, config, out, **{**FP32, **changes}, resume=True)
 
 
+def test_resume_refuses_another_test_part(tmp_path: Path) -> None:
+    out, fewer = tmp_path / "run", part_of("test", 27)
+    relabelled = dataclasses.replace(TEST, labels=TEST.labels[::-1].copy())
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    cases: list[tuple[ImageDataset | None, str]] = [
+        (None, f"test images (sha256) was {TEST.images_sha256}, now it is None"),
+        (fewer, f"test images (sha256) was {TEST.images_sha256}, now it is {fewer.images_sha256}"),
+        (
+            relabelled,
+            f"test labels (sha256) was {TEST.labels_sha256}, now it is {relabelled.labels_sha256}",
+        ),
+    ]
+    for test, sentence in cases:
+        with pytest.raises(ArtefactError, match=re.escape(sentence)):
+            train(SPLIT, DATA, test, TINY, out, **FP32, resume=True)
+
+
+@pytest.mark.parametrize("supervised", [False, True])
+def test_the_last_live_line_agrees_with_the_summary(
+    supervised: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shown: list[tuple[int, float, float | None, float | None]] = []
+    monkeypatch.setattr(LiveLine, "update", lambda self, *values: shown.append(values))
+    options = {**FP32, "supervised_only": supervised}
+    summary = train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **options)
+    step, _, mask_rate, ema = shown[-1]
+    assert (step, ema) == (12, summary["final_ema_accuracy"])
+    assert mask_rate == rows_of(tmp_path / "run")[-1]["mask_rate"]
+
+
 def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
     unlabelled = part_of("train", 60, labelled=False)
     with pytest.raises(ArtefactError, match=r"2 of the split's 2 images have no label .* image 4"):
@@ -273,7 +312,9 @@ def test_unusable_inputs_are_refused(tmp_path: Path) -> None:
         train(SPLIT, TEST, None, TINY, tmp_path / "a", **FP32)
     values = {field.name: getattr(DATA, field.name) for field in dataclasses.fields(DATA)}
     wide = ImageDataset(**{**values, "images": np.zeros((60, 8, 9, 3), dtype=np.uint8)})
-    with pytest.raises(DataError, match="images of 8 x 9 pixels; training needs square ones"):
+    with pytest.raises(
+        DataError, match="images of 8 x 9 pixels; training needs square ones, so crop"
+    ):
         train(split_of(wide, [0, 1]), wide, None, TINY, tmp_path / "a", **FP32)
     assert not (tmp_path / "a").exists()
 

@@ -12,7 +12,7 @@ from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, OptionError, OutputError
 from fmsel.metrics.scores import MetricRecord, Scores
 from fmsel.metrics.scores.catalogue import check_metrics, metric_module, metric_names
-from fmsel.metrics.scores.score import merge
+from fmsel.metrics.scores.score import merge, score_dataset
 from fmsel.metrics.scores.summary import default_ranking, rank_correlations
 from fmsel.metrics.scores.update import existing_scores
 
@@ -41,6 +41,7 @@ def scores(*names: str, data: ImageDataset | None = None) -> Scores:
             evidence_seconds={"crossfit": 3.0},
             device="cpu",
             label_use="formula",
+            labels_sha256=data.labels_sha256,
             sha256=sha256_array(array),
         )
         for name, array in arrays.items()
@@ -111,6 +112,21 @@ def test_file_gains_metrics_but_keeps_those_it_has(tmp_path: Path) -> None:
     with pytest.raises(OutputError, match="already holds conf; pass --force"):
         existing_scores(path, dataset(), ["conf"], force=False)
     assert existing_scores(path, dataset(), ["conf"], force=True) is not None
+
+
+def test_a_metric_added_after_relabelling_does_not_pass_for_the_older_ones() -> None:
+    relabelled = dataclasses.replace(dataset(), labels=np.zeros(6, dtype=np.int64))
+    merged = merge(scores("conf"), scores("agr", data=relabelled))
+    assert merged.records["conf"].labels_sha256 == dataset().labels_sha256
+    assert merged.records["agr"].labels_sha256 == relabelled.labels_sha256
+
+
+def test_records_carry_the_labels_that_were_scored() -> None:
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
+    data = dataclasses.replace(dataset(40), images=images)
+    made = score_dataset(data, ["leave-one-out"], device="cpu")
+    assert made.records["leave-one-out"].labels_sha256 == data.labels_sha256
 
 
 def test_scores_of_other_images_are_only_replaced_by_force(tmp_path: Path) -> None:

@@ -65,7 +65,9 @@ def test_the_picture_holds_the_most_and_the_least_prototypical_side_by_side() ->
     draw_gallery(figure, flat_colours(), np.arange(8.0), "scored by hand", k=1)
     (axes,) = figure.axes
     assert [tick.get_text() for tick in axes.get_yticklabels()] == ["dark", "bright"]
-    assert {"most prototypical", "least prototypical"} <= {text.get_text() for text in axes.texts}
+    texts = {text.get_text() for text in axes.texts}
+    assert {"most prototypical", "least prototypical"} <= texts
+    assert "scored by hand; oracle: reads every label" in texts
     left, right = sorted(axes.images, key=lambda image: image.get_extent()[0])
     for shown, levels in ((left, (90, 210)), (right, (0, 120))):
         picture = np.asarray(shown.get_array())

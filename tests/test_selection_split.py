@@ -14,6 +14,7 @@ from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, DataError, OptionError, OutputError
 from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores.score import merge
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.pool.extremes import Band
 from fmsel.selection.random import Random
@@ -46,6 +47,7 @@ def make_scores(data: ImageDataset, label_use: str = "formula") -> Scores:
         evidence_seconds={},
         device="cpu",
         label_use=label_use,
+        labels_sha256=data.labels_sha256,
         sha256=sha256_array(array),
     )
     return Scores(dataset=data.describe(), arrays={"m": array}, records={"m": record})
@@ -102,6 +104,9 @@ def test_a_split_is_not_overwritten_unasked(tmp_path: Path) -> None:
         ("dataset", "", r"dataset must be a text, got ''"),
         ("images_sha256", None, r"images_sha256 must be a text, got None"),
         ("label_use", "maybe", r"label_use must be one of none, .*, got 'maybe'"),
+        ("class_counts", {"cat": "six"}, r"class_counts must be .* 0 or more, got 'six' of cat"),
+        ("class_counts", {"cat": -1}, r"class_counts must be .* 0 or more, got -1 of cat"),
+        ("class_counts", {"cat": 2.0}, r"class_counts must be .* 0 or more, got 2\.0 of cat"),
         ("parameters", [], r"parameters must be a JSON object"),
         ("source", {"folder": "x"}, r"source .*folder.* is not valid"),
         ("schema_version", 99, r"has schema_version 99; this fmsel reads version 1"),
@@ -132,6 +137,35 @@ def test_other_images_are_refused_and_both_named() -> None:
         ArtefactError, match=r"a\.json chooses among 30 images of toy, not these 36 .* photos"
     ):
         RANDOM.check(other, "a.json")
+
+
+def test_indices_outside_the_images_are_refused() -> None:
+    larger = replace(RANDOM, n=40, indices=[4, 35])
+    with pytest.raises(ArtefactError, match=r"a\.json counts 40 images in toy, which has 30"):
+        larger.check(TOY, "a.json")
+
+
+def test_counts_that_are_not_of_the_indices_are_refused() -> None:
+    counts = {"cat": 1, "dog": 1, "emu": 1}
+    three = replace(RANDOM, indices=[0, 1, 2], class_counts=counts)
+    three.check(TOY, "a.json")
+    replace(three, class_counts={}).check(TOY, "a.json")
+    wrongs: list[tuple[dict[str, Any], str]] = [
+        (
+            {"indices": [0, 3, 2]},
+            "a.json counts 1 images of class cat, but its indices choose 2 of",
+        ),
+        (
+            {"class_counts": {**counts, "yak": 2}},
+            "counts 2 images of class yak, .* choose 0 of toy",
+        ),
+    ]
+    for wrong, sentence in wrongs:
+        with pytest.raises(ArtefactError, match=sentence):
+            replace(three, **wrong).check(TOY, "a.json")
+    # where people gave labels, or the choice read none, other labels may have been counted
+    replace(three, class_counts={"yak": 3}, labels=[0, 0, 0]).check(TOY, "a.json")
+    three.check(make_data([2, 2, 2] * 10), "a.json")
 
 
 def test_new_labels_spoil_only_a_choice_that_read_them() -> None:
@@ -189,6 +223,19 @@ def test_scores_of_other_images_or_other_labels_are_refused() -> None:
         make_split(relabelled, strategy, batch_size=6, scores=make_scores(TOY))
     label_free = make_scores(TOY, label_use="none")
     assert len(make_split(relabelled, strategy, batch_size=6, scores=label_free)) == 6
+
+
+def test_a_metric_added_later_does_not_vouch_for_older_ones() -> None:
+    """Score, relabel, add another metric: the file's own labels are the new ones by then."""
+    relabelled = make_data([2, 1, 0] * 10)
+    late = make_scores(relabelled)
+    late = replace(late, arrays={"late": late.arrays["m"]}, records={"late": late.records["m"]})
+    merged = merge(make_scores(TOY), late)
+    assert merged.dataset["labels_sha256"] == relabelled.labels_sha256
+    assert len(make_split(relabelled, Mixed(metrics=("late",)), batch_size=6, scores=merged)) == 6
+    for metrics in (("m",), ("late", "m")):
+        with pytest.raises(ArtefactError, match="m was computed with other labels than these"):
+            make_split(relabelled, Mixed(metrics=metrics), batch_size=6, scores=merged)
 
 
 @pytest.mark.parametrize("strategy", [Random(), RandomStratified()])

@@ -6,6 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fmsel.errors import BudgetError, DataError, OptionError
+from fmsel.metrics.scores import PREFERRED, Scores
+from fmsel.metrics.scores.summary import default_ranking, extremes
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.outliers import Outliers
 from fmsel.selection.pool import Pool, Strategy, strategy_class, strategy_names
@@ -55,6 +57,27 @@ def test_prototypes_and_outliers_are_the_ends_of_a_brute_force_ranking(
         assert set(own) == {*order[:3], *order[-2:]}
         assert [i for i in own if i in order[:3]] == order[:3]
         assert [i for i in own if i in order[-2:]] == order[:-3:-1]
+
+
+@given(seed=st.integers(0, 2**32), levels=st.integers(1, 40), unlabelled=st.integers(0, 9))
+@settings(max_examples=40, deadline=None)
+def test_splits_take_what_the_table_of_scores_shows(
+    seed: int, levels: int, unlabelled: int
+) -> None:
+    """Also where images score equally, which few levels make sure of."""
+    rng = np.random.default_rng(seed)
+    labels = rng.permutation(np.repeat([0, 1, 2, -1], [20, 20, 20, unlabelled]))
+    arrays = {
+        name: rng.integers(0, levels, len(labels)).astype(np.float32)
+        for name in (*PREFERRED, "other")
+    }
+    pool = Pool(labels=labels, class_names=("a", "b", "c"), scores=arrays)
+    scores = Scores(dataset={"n": len(labels)}, arrays=arrays, records={})
+    ends = extremes(default_ranking(scores, labels)[0], labels, 4)
+    for strategy, side in ((Prototypes(), 0), (Outliers(), 1)):
+        picks = strategy.query(pool, batch_size=12, seed=seed)
+        for label in range(3):
+            assert picks[labels[picks] == label].tolist() == ends[label][side].tolist()
 
 
 def test_one_metric_ranks_as_its_scores_do() -> None:

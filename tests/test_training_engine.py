@@ -131,7 +131,8 @@ def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Sig
 
 
 def test_unusable_device_and_precision_are_refused() -> None:
-    with pytest.raises(DeviceError, match="'nonsense' is not usable here"):
-        resolve_device("nonsense")
+    for name in ("nonsense", "meta"):
+        with pytest.raises(DeviceError, match=f"'{name}' is not usable here; try --device cpu"):
+            resolve_device(name)
     with pytest.raises(OptionError, match="precision 'fp16' must be one of auto, fp32, bf16"):
         resolve_precision("fp16", torch.device("cpu"))

@@ -22,6 +22,8 @@ IDENTITY = {
     "images (sha256)": ("dataset", "images_sha256"),
     "labels (sha256)": ("dataset", "labels_sha256"),
     "split (sha256)": ("split", "sha256"),
+    "test images (sha256)": ("test", "images_sha256"),
+    "test labels (sha256)": ("test", "labels_sha256"),
 }
 
 
@@ -62,15 +64,30 @@ class RunFolder:
         """
         if not (self.path / CONFIG).exists():
             raise ArtefactError(f"there is no run to resume in {self.path}; train without --resume")
+        if difference := self._difference(config):
+            name, was, now = difference
+            raise ArtefactError(
+                f"cannot resume {self.path}: its {name} was {was}, now it is {now}; "
+                "use what it was started with, or another --out"
+            )
+
+    def finished_as(self, config: Mapping[str, Any]) -> bool:
+        """Whether the run that `config` describes is here, and finished.
+
+        Raises:
+            ArtefactError: the finished run's config.json cannot be read.
+        """
+        return (self.path / SUMMARY).exists() and self._difference(config) is None
+
+    def _difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
+        """(name, was, now) of the first thing in which the run here is another than `config`."""
         old = read_json(self.path / CONFIG, "run configuration")
         names = {f"setting {key}": ("fixmatch", key) for key in config["fixmatch"]}
         for name, keys in (IDENTITY | names).items():
             was, now = _value(old, keys), _value(config, keys)
             if was != now:
-                raise ArtefactError(
-                    f"cannot resume {self.path}: its {name} was {was}, now it is {now}; "
-                    "use what it was started with, or another --out"
-                )
+                return name, was, now
+        return None
 
     def save(
         self, tensors: Mapping[str, Any], state: Mapping[str, Any], rows: Sequence[Any]

@@ -80,7 +80,7 @@ def _check_sizes(data: ImageDataset, test: ImageDataset | None) -> None:
     if height != width:
         raise DataError(
             f"{data.name} has images of {height} x {width} pixels; training needs square ones, "
-            "so make them square with --resize when scoring and splitting"
+            "so crop or resize them"
         )
     if test is not None and len(test) and test.images.shape[1:3] != (height, width):
         raise DataError(

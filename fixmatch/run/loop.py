@@ -80,13 +80,13 @@ def train(
         description = describe(
             split,
             data,
+            test,
             config,
             seed=seed,
             split_name=split_name or split.strategy,
             supervised_only=supervised_only,
             device=target,
             precision=chosen_precision,
-            test_images=len(inputs.test_labels),
         )
         if resume:
             folder.check_same(description)
@@ -112,6 +112,7 @@ def train(
 def describe(
     split: Split,
     data: ImageDataset,
+    test: ImageDataset | None,
     config: FixMatchConfig,
     *,
     seed: int,
@@ -119,7 +120,6 @@ def describe(
     supervised_only: bool,
     device: torch.device,
     precision: Precision,
-    test_images: int,
 ) -> dict[str, Any]:
     """What config.json holds: enough to run it again, and to refuse resuming it differently."""
     return {
@@ -128,7 +128,7 @@ def describe(
         "preset": preset_name(config, data.images.shape[1]),
         "fixmatch": config.as_dict(),
         "dataset": data.describe(),
-        "test_images": test_images,
+        "test": _fingerprint(test) if test else None,
         "split": {
             "name": split_name,
             "sha256": split.sha256,
@@ -141,6 +141,15 @@ def describe(
         "device": device_name(device),
         "precision": precision,
         "versions": versions("torch", "torchvision"),
+    }
+
+
+def _fingerprint(test: ImageDataset) -> dict[str, Any]:
+    """By what runs that were measured on other images or labels are told apart."""
+    return {
+        "n": len(test),
+        "images_sha256": test.images_sha256,
+        "labels_sha256": test.labels_sha256,
     }
 
 
@@ -163,11 +172,13 @@ def run(session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine) -> 
                 f"{folder.path}; give the same command with --resume to go on"
             )
         if session.done:
+            last = session.rows[-1]
+            line.update(session.step, last["it_per_s"], last["mask_rate"], last["ema_accuracy"])
             return
         session.advance()
         now = time.perf_counter()
-        if now - looked_at >= LOOK_EVERY or session.done:
-            rate = (session.step - looked_step) / max(now - looked_at, 1e-9)
+        if now - looked_at >= LOOK_EVERY:
+            rate = (session.step - looked_step) / (now - looked_at)
             looked_at, looked_step = now, session.step
             session.check_finite()
             ema = session.rows[-1]["ema_accuracy"] if session.rows else None

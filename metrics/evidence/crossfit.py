@@ -1,8 +1,8 @@
 """Predictions of a cross-fitted ensemble: every image is predicted by networks that never saw it.
 
 In each repetition the images are cut into stratified folds, and one network is trained without
-each fold; it predicts its held-out fold after every epoch. A finished network's outputs are cached,
-so an interrupted run goes on with the next network.
+each fold; it predicts its held-out fold after each epoch but the first. The outputs of a finished
+network are cached, so an interrupted run goes on with the next one.
 """
 
 from collections.abc import Callable, Mapping
@@ -27,6 +27,7 @@ from fmsel.training.engine.device import device_name, resolve_device, resolve_pr
 
 REPETITIONS = 3  # each holds every image out once; `agr` needs three such networks
 FOLDS = 2
+TRAINER = 1  # raise it when the network or its training changes: cached outputs no longer count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,8 +35,8 @@ class Crossfit:
     """Predictions by networks that held the image out, and by those that trained on it.
 
     Attributes:
-        heldout_mean: (R, N, C) float32, softmax averaged over the epochs; the network of
-            repetition r that held image i out.
+        heldout_mean: (R, N, C) float32, softmax averaged over the epochs after the first; of the
+            network of repetition r that held image i out.
         heldout_last: (R, N, C) float32, the same after the last epoch.
         training_mean: (R, N) float32 in [0, 1], probability of the given label while training on
             the (augmented) image, averaged over epochs and over the networks that trained on it.
@@ -68,6 +69,7 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
         "weak": [data.weak.flip, data.weak.shift],
         "recipe": recipe.as_dict(),
         "folds": FOLDS,
+        "trainer": TRAINER,
         "seed": settings.seed,
         "device": device.type,
         "precision": precision,
@@ -80,7 +82,7 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
             outputs[r, f] = found
     missing = [job for job in jobs if job not in outputs]
     _announce(data, recipe, len(missing), len(jobs), settings)
-    with progress_bar(f"{len(missing)} networks", len(missing) * recipe.epochs * len(data)) as bar:
+    with progress_bar(f"{len(missing)} networks", _work(data, recipe, len(missing))) as bar:
 
         def train(job: tuple[int, int], advance: Callable[[int], None]) -> NetworkOutputs:
             r, f = job
@@ -109,6 +111,11 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
         "training_seconds": round(sum(each.seconds for each in outputs.values()), 1),
     }
     return _assemble(data, folds, outputs, parameters)
+
+
+def _work(data: ImageDataset, recipe: Recipe, networks: int) -> int:
+    """Images to handle: N an epoch and network, but for the held-out ones of the first epoch."""
+    return networks * (len(data) * recipe.epochs - len(data) // FOLDS)
 
 
 def _check(data: ImageDataset) -> None:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import scipy.linalg
 
 from fmsel.datasets import ImageDataset
-from fmsel.embeddings.patches import PatchConfig, encode
+from fmsel.embeddings.patches import PatchConfig, encode, patch_size
 from fmsel.errors import DataError
 from fmsel.metrics.evidence.gather import Settings
 from fmsel.progress import progress_bar
@@ -40,7 +40,7 @@ def make(data: ImageDataset, settings: Settings) -> PatchRegression:
     """Encode the images and predict each one from all the others.
 
     Raises:
-        DataError: a label is missing.
+        DataError: a label is missing, images below 4 pixels, or images that are all alike.
     """
     if not data.labelled:
         raise DataError(
@@ -57,13 +57,18 @@ def make(data: ImageDataset, settings: Settings) -> PatchRegression:
     device = resolve_device(settings.device)
     with progress_bar("patch features", len(data)) as advance:
         features = encode(data.images, config, seed=settings.seed, device=device, advance=advance)
+    if not features.var(axis=0).any():
+        raise DataError(
+            f"all images of {data.name} look the same to the patch features, so leave-one-out has "
+            "nothing to learn from; check the images"
+        )
     predictions = leave_one_out(features, np.eye(data.n_classes)[data.labels], RIDGE)
     accuracy = float((predictions.argmax(axis=1) == data.labels).mean())
     return PatchRegression(
         predictions=predictions.astype(np.float32),
         parameters={
             "filters": config.filters,
-            "patch": config.patch,
+            "patch": patch_size(config, data.images.shape[1]),
             "ridge": RIDGE,
             "leave_one_out_accuracy": round(accuracy, 4),
         },

@@ -27,6 +27,7 @@ class MetricRecord:
     evidence_seconds: Mapping[str, float]  # of each kind of evidence it read, shared by metrics
     device: str
     label_use: str  # none | training (networks saw labels) | formula (reads this image's label)
+    labels_sha256: str  # of the data set's labels then; metrics of one file may have read others
     sha256: str  # of the array
 
 

@@ -8,6 +8,8 @@ from scipy.stats import rankdata
 
 FloatArray = npt.NDArray[np.floating]
 
+PREFERRED = ("self-confidence", "epoch-confidence")  # ranked by where nobody names a metric
+
 
 def percentile(scores: FloatArray) -> npt.NDArray[np.float64]:
     """Rank of each score as a share in (0, 1): `(rank - 0.5) / N`, ties share their mean rank.
@@ -29,6 +31,30 @@ def within_class_percentile(
         members = labels == label
         out[members] = percentile(scores[members])
     return out
+
+
+def class_ranking(
+    scores: Sequence[FloatArray], labels: npt.NDArray[np.int64]
+) -> npt.NDArray[np.float64]:
+    """Mean within-class percentile of several metrics: what tables, galleries and splits rank by.
+
+    Args:
+        scores: at least one (N,) array, higher = more prototypical.
+        labels: (N,).
+    Returns:
+        (N,) in (0, 1).
+    """
+    means = np.mean([within_class_percentile(each, labels) for each in scores], axis=0)
+    # Equal means differ in their last bits; rounding makes them the ties that they are.
+    return np.asarray(np.round(means, 12))
+
+
+def typical_first(ranking: FloatArray) -> npt.NDArray[np.int64]:
+    """(N,) places from the best prototype to the worst outlier; of equals, the lower place first.
+
+    The worst outlier is therefore the last of all, and of equals the higher place.
+    """
+    return np.argsort(-ranking, kind="stable")
 
 
 def rank_average(scores: Sequence[FloatArray]) -> npt.NDArray[np.float64]:

@@ -47,18 +47,25 @@ def score_dataset(
     place = device_name(resolve_device(settings.device))
     arrays, records = {}, {}
     for name in names:
-        arrays[name], records[name] = _apply(name, evidence, settings.seed, place)
+        arrays[name], records[name] = _apply(
+            name, evidence, settings.seed, place, data.labels_sha256
+        )
     return Scores(dataset=data.describe(), arrays=arrays, records=records)
 
 
 def merge(old: Scores, new: Scores) -> Scores:
-    """`old` with the metrics of `new` added or replaced; both must score the same images."""
+    """`old` with the metrics of `new` added or replaced; both must score the same images.
+
+    Their labels may differ: every record keeps the hash of those that its metric was made with.
+    """
     arrays: Mapping[str, np.ndarray] = {**old.arrays, **new.arrays}
     records = {**old.records, **new.records}
     return Scores(dataset=new.dataset, arrays=arrays, records=records, made_with=new.made_with)
 
 
-def _apply(name: str, evidence: Evidence, seed: int, place: str) -> tuple[np.ndarray, MetricRecord]:
+def _apply(
+    name: str, evidence: Evidence, seed: int, place: str, labels_sha256: str
+) -> tuple[np.ndarray, MetricRecord]:
     module = metric_module(name)
     start = time.perf_counter()
     array = np.ascontiguousarray(module.score(evidence), dtype=np.float32)
@@ -75,6 +82,7 @@ def _apply(name: str, evidence: Evidence, seed: int, place: str) -> tuple[np.nda
         evidence_seconds={kind: round(evidence.seconds[kind], 1) for kind in module.NEEDS},
         device=place,
         label_use=module.LABEL_USE,
+        labels_sha256=labels_sha256,
         sha256=sha256_array(array),
     )
     return array, record

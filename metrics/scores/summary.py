@@ -7,33 +7,33 @@ import numpy.typing as npt
 from scipy.stats import spearmanr
 
 from fmsel.metrics.scores.artefact import Scores
-from fmsel.metrics.scores.ranking import within_class_percentile
-
-PREFERRED = ("self-confidence", "epoch-confidence")  # what `fmsel split` ranks by
+from fmsel.metrics.scores.ranking import PREFERRED, class_ranking, typical_first
 
 
 def default_ranking(
     scores: Scores, labels: npt.NDArray[np.int64]
 ) -> tuple[npt.NDArray[np.float64], tuple[str, ...]]:
-    """Mean within-class percentile of the preferred metrics (or of all, where those are missing).
+    """`class_ranking` by the preferred metrics (or by all, where those are missing).
 
     Returns:
         (N,) in (0, 1), and the metrics used.
     """
     used = tuple(m for m in PREFERRED if m in scores.arrays) or tuple(scores.arrays)
-    ranks = [within_class_percentile(scores.array(m), labels) for m in used]
-    return np.mean(ranks, axis=0), used
+    return class_ranking([scores.array(m) for m in used], labels), used
 
 
 def extremes(
     ranking: npt.NDArray[np.float64], labels: npt.NDArray[np.int64], count: int
 ) -> Mapping[int, tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]]:
-    """Per class, the `count` most and the `count` least prototypical images, most extreme first."""
+    """Per class, the `count` most and the `count` least prototypical images, most extreme first.
+
+    They are what `fmsel split` takes from the same ranking.
+    """
     ends = {}
     for label in np.unique(labels[labels >= 0]):
         members = np.flatnonzero(labels == label)
-        order = members[np.argsort(ranking[members], kind="stable")]
-        ends[int(label)] = (order[::-1][:count], order[:count])
+        order = members[typical_first(ranking[members])]
+        ends[int(label)] = (order[:count], order[::-1][:count])
     return ends
 
 

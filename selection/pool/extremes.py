@@ -6,12 +6,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from fmsel.errors import BudgetError, OptionError
-from fmsel.metrics.scores import rank_average
+from fmsel.metrics.scores import class_ranking, typical_first
 from fmsel.seeds import generator
 from fmsel.selection.pool.classes import apportion, even_shares, interleave
 from fmsel.selection.pool.pool import IntArray, Pool
-
-DEFAULT_METRICS = ("self-confidence", "epoch-confidence")
 
 
 @dataclass(frozen=True)
@@ -45,17 +43,16 @@ EXTREME_TAIL = Band()
 
 
 def prototype_order(pool: Pool, members: IntArray, metrics: Sequence[str]) -> IntArray:
-    """`members` from the best prototype to the worst outlier; of equals, the lower index first.
+    """`members` of a class, ascending, from the best prototype to the worst outlier.
 
-    Several metrics are averaged as ranks among `members`.
+    Several metrics are averaged as ranks among `members`; of equals, the lower index comes first.
     """
     if not metrics:
         raise OptionError("name at least one metric to rank the images by")
     if not len(members):
         return members
-    typical = rank_average([pool.score(metric)[members] for metric in metrics])
-    # Equal means of ranks differ in the last bits; rounding makes them the ties that they are.
-    return members[np.lexsort((members, -np.round(typical, 12)))]
+    scores = [pool.score(metric)[members] for metric in metrics]
+    return members[typical_first(class_ranking(scores, pool.labels[members]))]
 
 
 def extremes(

@@ -28,7 +28,7 @@ class Split:
         indices: ordered, distinct, global to the data set.
         label_use: "none" | "training" | "formula" | "stratified" | "unknown": how far the choice
             read labels that a real user does not have yet; all but "none" are oracles.
-        class_counts: class name -> number of chosen images; empty without labels.
+        class_counts: class name -> number of chosen images; empty without labels, or uncounted.
         labels: the labels people gave, in the order of `indices`; None = use the data set's.
         provenance: what was read, with sha256.
         versions: of Python and packages.
@@ -101,6 +101,11 @@ class Split:
         except ArtefactError as error:
             raise ArtefactError(f"{where}: {error}") from None
         _check_indices(self.indices, self.n, where)
+        for name, count in self.class_counts.items():
+            if not _is_count(count):
+                raise ArtefactError(
+                    f"{where}: class_counts must be integers of 0 or more, got {count!r} of {name}"
+                )
         if self.labels is not None:
             _check_labels(self.labels, len(self), where)
 
@@ -110,7 +115,8 @@ class Split:
         The data set's labels must agree only if the choice read them.
 
         Raises:
-            ArtefactError: other images, other labels, or a person's label of no class.
+            ArtefactError: other images, other labels, indices that are not those counted, or a
+                person's label of no class.
         """
         if self.images_sha256 != data.images_sha256:
             raise ArtefactError(
@@ -118,16 +124,36 @@ class Split:
                 f"images of {data.name} (their sha256 differ); name the right data set, "
                 "or make the split again with `fmsel split`"
             )
+        if self.n != len(data):
+            raise ArtefactError(
+                f"{where} counts {self.n} images in {self.dataset}, which has {len(data)}, so its "
+                "indices may lie outside; make it again with `fmsel split`"
+            )
         if self.oracle and self.labels_sha256 != data.labels_sha256:
             raise ArtefactError(
                 f"{where} was chosen with other labels of {self.dataset} than these of {data.name} "
                 "(their sha256 differ); make it again with `fmsel split`"
             )
+        self._check_counts(data, where)
         for place, label in enumerate(self.labels or ()):
             if label >= data.n_classes:
                 raise ArtefactError(
                     f"{where}: label {label} at position {place} is no class of {data.name}, "
                     f"which has {data.n_classes}"
+                )
+
+    def _check_counts(self, data: ImageDataset, where: str) -> None:
+        """Refuse counts that the indices do not have, if they count the labels of `data`."""
+        theirs = self.labels is not None or self.labels_sha256 != data.labels_sha256
+        if theirs or not self.class_counts:
+            return
+        counts = class_counts(data, self.index_array)
+        for name in dict.fromkeys([*counts, *self.class_counts]):
+            said, found = self.class_counts.get(name, 0), counts.get(name, 0)
+            if said != found:
+                raise ArtefactError(
+                    f"{where} counts {said} images of class {name}, but its indices choose {found} "
+                    f"of {data.name}; make it again with `fmsel split`"
                 )
 
     def save(self, path: Path, force: bool = False) -> None:
@@ -148,6 +174,13 @@ class Split:
             raise ArtefactError(f"{path} is not a valid split: {error}") from None
         split.validate(str(path))
         return split
+
+
+def class_counts(data: ImageDataset, indices: npt.NDArray[np.int64]) -> dict[str, int]:
+    """Chosen images of every class, also of those with none; unknown labels are not counted."""
+    labels = data.labels[indices]
+    counts = np.bincount(labels[labels >= 0], minlength=data.n_classes)
+    return dict(zip(data.class_names, counts.tolist(), strict=True))
 
 
 def _check_indices(indices: object, n: int, where: str) -> None:

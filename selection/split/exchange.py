@@ -23,8 +23,7 @@ from fmsel.artefacts import atomic_path, check_output, sha256_file, write_text
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, DataError, OptionError
 from fmsel.selection.pool import IntArray
-from fmsel.selection.split.artefact import Split
-from fmsel.selection.split.make import class_counts
+from fmsel.selection.split.artefact import Split, class_counts
 
 Format = Literal["npy", "txt", "fixmatch", "usb"]
 SUFFIXES: dict[str, Format] = {".npy": "npy", ".txt": "txt", ".json": "fixmatch"}

@@ -4,13 +4,11 @@ import json
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
-
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.metrics.scores import Scores
-from fmsel.selection.pool import IntArray, Pool, Strategy, strategy_class
-from fmsel.selection.split.artefact import Split
+from fmsel.selection.pool import Pool, Strategy, strategy_class
+from fmsel.selection.split.artefact import Split, class_counts
 
 
 def make_split(
@@ -53,7 +51,7 @@ def make_split(
         images_sha256=data.images_sha256,
         labels_sha256=data.labels_sha256,
         strategy=strategy.name,
-        parameters=json.loads(json.dumps(asdict(strategy))),  # tuples become lists, as in the file
+        parameters=as_parameters(strategy),
         seed=seed,
         indices=indices.tolist(),
         label_use=strategy.LABEL_USE,
@@ -62,11 +60,9 @@ def make_split(
     )
 
 
-def class_counts(data: ImageDataset, indices: IntArray) -> dict[str, int]:
-    """Chosen images of every class, also of those with none; unknown labels are not counted."""
-    labels = data.labels[indices]
-    counts = np.bincount(labels[labels >= 0], minlength=data.n_classes)
-    return dict(zip(data.class_names, counts.tolist(), strict=True))
+def as_parameters(strategy: Strategy) -> dict[str, Any]:
+    """The parameters of a strategy as a split's file holds them: tuples have become lists."""
+    return dict(json.loads(json.dumps(asdict(strategy))))
 
 
 def is_redrawn(split: Split) -> bool:
@@ -104,7 +100,7 @@ def _provenance(
     """What was read of the scores; refuses a metric that read other labels than `data` has."""
     used = {name: scores.records[name] for name in metrics}
     for name, record in used.items():
-        if record.label_use != "none" and scores.dataset["labels_sha256"] != data.labels_sha256:
+        if record.label_use != "none" and record.labels_sha256 != data.labels_sha256:
             raise ArtefactError(
                 f"{scores_file}: {name} was computed with other labels than these of {data.name} "
                 f"(their sha256 differ); run `fmsel score {data.source.dataset}` again"

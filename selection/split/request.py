@@ -4,10 +4,11 @@ import re
 from dataclasses import dataclass
 
 from fmsel.errors import OptionError
+from fmsel.metrics.scores import PREFERRED
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.outliers import Outliers
 from fmsel.selection.pool import Strategy
-from fmsel.selection.pool.extremes import DEFAULT_METRICS, EXTREME_TAIL, Band
+from fmsel.selection.pool.extremes import EXTREME_TAIL, Band
 from fmsel.selection.prototypes import Prototypes
 from fmsel.selection.random import Random
 from fmsel.selection.random_stratified import RandomStratified
@@ -93,7 +94,7 @@ class Request:
         """The strategy with its parameters."""
         if self.random:
             return Random() if self.total is not None else RandomStratified()
-        metrics = self.metrics or DEFAULT_METRICS
+        metrics = self.metrics or PREFERRED
         if self.share == 1:
             return Prototypes(metrics=metrics)
         band = EXTREME_TAIL if self.outlier_band is None else parse_band(self.outlier_band)
@@ -112,6 +113,13 @@ class Request:
             return self.total
         each = self.per_class or (self.protos or 0) + (self.outliers or 0)
         return each * max(n_classes, 1)  # without classes the strategy says that it needs labels
+
+
+def parse_total(text: str) -> int | None:
+    """The N of `--random N`; None where `text` is empty; OptionError where it is no integer."""
+    if text and not re.fullmatch(r"-?\d{1,18}", text):
+        raise OptionError(f"--random takes a whole number of labels, such as 40, got {text!r}")
+    return int(text) if text else None
 
 
 def parse_band(text: str) -> Band:

@@ -20,22 +20,27 @@ from fmsel.errors import ArtefactError, OutputError
 def check_output(path: Path, force: bool = False) -> None:
     """Refuse now what could not be written later, so that no long job is lost at its end.
 
-    Creates the parent folder and proves that it can be written to.
+    Proves that its folder, or the nearest one above it that exists, can be written to; leaves
+    nothing behind.
 
     Raises:
         OutputError: `path` exists and `force` is false, or its folder cannot be written to.
     """
     if path.exists() and not force:
         raise OutputError(f"{path} already exists; pass --force to replace it, or --out elsewhere")
+    nearest = next(p for p in path.absolute().parents if p.exists())
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=path.parent):
+        with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        raise OutputError(
-            f"cannot write to {path.parent} ({error.strerror or error}); "
-            "choose another folder or mend its permissions"
-        ) from error
+        raise _unwritable(path, error) from error
+
+
+def _unwritable(path: Path, error: OSError) -> OutputError:
+    return OutputError(
+        f"cannot write to {path.parent} ({error.strerror or error}); "
+        "choose another folder or mend its permissions"
+    )
 
 
 @contextmanager
@@ -49,6 +54,10 @@ def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
     """
     check_output(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise _unwritable(path, error) from error
     try:
         yield temporary
         with temporary.open("rb+") as file:

@@ -9,20 +9,24 @@ import torch
 from fmsel.errors import DeviceError, OptionError
 
 Precision = Literal["fp32", "bf16"]
+KINDS = ("cpu", "cuda", "mps")  # the device types to train on
 
 
 def resolve_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" is the first GPU, or the CPU where there is none.
 
     Raises:
-        DeviceError: torch cannot allocate on that device.
+        DeviceError: it is of no kind in `KINDS`, or torch cannot allocate on it.
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     try:
-        return torch.empty(1, device=name).device
+        device = torch.empty(1, device=name).device
     except (AssertionError, RuntimeError) as error:
-        raise DeviceError(f"the device {name!r} is not usable here; try --device cpu") from error
+        raise _unusable(name) from error
+    if device.type not in KINDS:
+        raise _unusable(name)
+    return device
 
 
 def resolve_precision(name: str, device: torch.device) -> Precision:
@@ -52,6 +56,10 @@ def device_name(device: torch.device) -> str:
     if device.type == "cpu":
         return f"cpu, {torch.get_num_threads()} threads{_cpu_model()}"
     return str(device)
+
+
+def _unusable(name: str) -> DeviceError:
+    return DeviceError(f"the device {name!r} is not usable here; try --device cpu")
 
 
 def _cpu_info() -> str:

@@ -7,10 +7,10 @@ from fmsel.errors import DataError
 
 
 class SmallConv(nn.Module):
-    """Patch stem, then 3x3 convolutions with batch norm; global average pooling; a linear head.
+    """Patch stem, then 3x3 convolutions with batch norm; global max pooling; a linear head.
 
-    The stem is a 2x2 convolution of stride 2 on images of 16 pixels and more, so that the costly
-    convolutions run on a quarter of the positions; smaller images keep their size.
+    The stem is a 4x4 convolution of stride 2 on images of 16 pixels and more, so that the costly
+    convolutions run on a quarter of the positions; on smaller images it keeps their size.
 
     Args:
         n_classes: C.
@@ -25,7 +25,7 @@ class SmallConv(nn.Module):
         super().__init__()
         if image_side < 8:
             raise DataError(f"images of {image_side} pixels are too small; use at least 8")
-        stride = 2 if image_side >= 16 else 1
+        kernel, stride, padding = (4, 2, 1) if image_side >= 16 else (1, 1, 0)
         a, b, c = width, 2 * width, 4 * width
 
         def block(inputs: int, outputs: int, pool: bool) -> list[nn.Module]:
@@ -38,7 +38,7 @@ class SmallConv(nn.Module):
             ]
 
         self.features = nn.Sequential(
-            nn.Conv2d(3, a, stride, stride=stride),
+            nn.Conv2d(3, a, kernel, stride, padding),
             nn.ReLU(inplace=True),
             *block(a, b, pool=True),
             *block(b, c, pool=True),

@@ -1,7 +1,8 @@
-"""Train one network of the ensemble and predict its held-out images after every epoch."""
+"""Train one network of the ensemble; predict its held-out images after each epoch but the first."""
 
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +19,7 @@ from fmsel.training.engine.optim import sgd
 from fmsel.training.networks.build import build_network
 
 EVAL_BATCH = 500
+FIRST_PREDICTION = 1  # the epoch of the warm-up is not predicted from: it only adds noise
 
 
 def train_network(
@@ -35,7 +37,7 @@ def train_network(
     Args:
         held_out: (N,) bool, K of them true.
         seed: of initialisation, order and augmentation.
-        advance: told the number of images handled: N an epoch.
+        advance: told the number of images handled: N an epoch, held-out ones from the second on.
     """
     start = time.perf_counter()
     rng = torch.Generator().manual_seed(seed)
@@ -50,23 +52,25 @@ def train_network(
         seed=seed,
     ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, schedule = _optimiser(model, recipe, len(train))
+    policy = replace(data.weak, shift=round(data.weak.shift * recipe.shift_share))
     mean = torch.zeros(len(test), data.n_classes, device=device)
     training = torch.zeros(len(train), device=device)
-    for _ in range(recipe.epochs):
+    for epoch in range(recipe.epochs):
         model.train()
         order = torch.randperm(len(train), generator=rng).to(device)
         for batch in torch.split(order, recipe.batch):
             chosen = train[batch]
-            views = to_float(weak_augment(images[chosen], data.weak, rng))
-            loss, probability = _loss(model, views, labels[chosen], precision)
+            views = to_float(weak_augment(images[chosen], policy, rng))
+            loss, probability = _loss(model, views, labels[chosen], recipe, precision)
             optimiser.zero_grad(set_to_none=True)
             loss.backward()  # type: ignore[no-untyped-call]
             optimiser.step()
             schedule.step()
             training[batch] += probability / recipe.epochs
             advance(len(batch))
-        last = _predict(model, images, test, precision, advance)
-        mean += last / recipe.epochs
+        if epoch >= FIRST_PREDICTION:
+            last = _predict(model, images, test, precision, advance)
+            mean += last / (recipe.epochs - FIRST_PREDICTION)
     return NetworkOutputs(
         heldout_mean=mean.cpu().numpy(),
         heldout_last=last.cpu().numpy(),
@@ -91,14 +95,16 @@ def _optimiser(
 
 
 def _loss(
-    model: nn.Module, views: Tensor, labels: Tensor, precision: Precision
+    model: nn.Module, views: Tensor, labels: Tensor, recipe: Recipe, precision: Precision
 ) -> tuple[Tensor, Tensor]:
-    """Mean cross-entropy, and each image's probability of its given label."""
+    """Smoothed mean cross-entropy, and each image's probability of its given label."""
     views = views.contiguous(memory_format=torch.channels_last)
     with autocast(views.device, precision):
         logits = model(views)
-    losses = F.cross_entropy(logits.float(), labels, reduction="none")
-    return losses.mean(), losses.detach().neg().exp()
+    logits = logits.float()
+    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
+    probability = logits.detach().softmax(dim=1).gather(1, labels[:, None])[:, 0]
+    return loss, probability
 
 
 @torch.inference_mode()
