@@ -1,4 +1,4 @@
-"""`self-confidence`: mean held-out probability of the given label, averaged over the epochs.
+"""`self-confidence`: mean held-out probability of the given label, over the epochs after the first.
 
 The label-aware twin of `conf`; Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068) call the
 out-of-sample probability of the given label self-confidence. The mean over epochs, rather than the
