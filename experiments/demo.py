@@ -1,14 +1,13 @@
 """The main job, end to end, on the built-in digits: score, split, train, compare."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.experiments.compare import Comparison, compare_runs
-from fmsel.experiments.replicates import Replicate, plan_replicates
+from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import CPU_TINY
-from fmsel.fixmatch.run import train
 from fmsel.metrics.evidence import Settings
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.score import score_dataset
@@ -19,7 +18,7 @@ from fmsel.selection.split import Split, make_split
 SEED = 100  # of the first replicate; no choice was made by looking at these seeds
 LABELS_PER_CLASS = 4
 REPLICATES = 4  # three are the fewest that give an interval, and a wide one
-# Twelve runs in a few minutes: a quarter of the preset's arithmetic a step.
+# Sixteen runs in a few minutes: a quarter of the preset's arithmetic a step.
 RECIPE = replace(CPU_TINY, arch="small-conv-16", batch=16, steps=500, eval_every=50)
 
 
@@ -57,34 +56,24 @@ def run_demo(
     runs = []
     for name, split in _splits(data, scores).items():
         split.save(out / "splits" / f"{name}.json", force=True)
-        for run, supervised_only in _plan(split, data, name, out / "runs"):
-            summary = train(
-                run.split,
+        for supervised_only in (False, True):
+            called = f"{name}-supervised" if supervised_only else name
+            planned = plan_replicates(
+                split, data, name=called, seed=SEED, count=REPLICATES, out=out / "runs"
+            )
+            for run, summary in train_replicates(
+                planned,
                 data,
                 test,
                 RECIPE,
-                run.out,
-                seed=run.seed,
                 split_name=name,
                 supervised_only=supervised_only,
                 device=device,
                 force=True,
-            )
-            say(f"{run.out.name}: {summary['accuracy']:.1%} in {summary['seconds']:.0f} s")
-            runs.append(run.out)
+            ):
+                say(f"{run.out.name}: {summary['accuracy']:.1%} in {summary['seconds']:.0f} s")
+                runs.append(run.out)
     return Demo(data=data, scores=scores, comparison=compare_runs(runs))
-
-
-def _plan(
-    split: Split, data: ImageDataset, name: str, root: Path
-) -> Iterator[tuple[Replicate, bool]]:
-    """Every replicate with whether it is supervised-only, in the order of training."""
-    for supervised_only in (False, True):
-        called = f"{name}-supervised" if supervised_only else name
-        for replicate in plan_replicates(
-            split, data, name=called, seed=SEED, count=REPLICATES, out=root
-        ):
-            yield replicate, supervised_only
 
 
 def _splits(data: ImageDataset, scores: Scores) -> dict[str, Split]:

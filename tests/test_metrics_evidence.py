@@ -100,7 +100,7 @@ def test_digits_scores_agree_with_logistic_regression(digits: ImageDataset) -> N
     flat = digits.images[..., 0].reshape(len(digits), -1) / 255
     model = LogisticRegression(max_iter=500)
     wrong = cross_val_predict(model, flat, digits.labels, cv=5) != digits.labels
-    made = score_dataset(digits, device="cpu")
+    made = score_dataset(digits, settings=Settings(device="cpu"))
     assert made.records["conf"].parameters["crossfit"]["heldout_accuracy"] > 0.95
     for name in ("self-confidence", "epoch-confidence", "conf", "agr"):
         scores = made.array(name)
@@ -108,7 +108,7 @@ def test_digits_scores_agree_with_logistic_regression(digits: ImageDataset) -> N
 
 
 def test_leave_one_out_on_digits(digits: ImageDataset) -> None:
-    made = score_dataset(digits, ["leave-one-out"], device="cpu")
+    made = score_dataset(digits, ["leave-one-out"], settings=Settings(device="cpu"))
     record = made.records["leave-one-out"]
     accuracy = record.parameters["patch_regression"]["leave_one_out_accuracy"]
     assert accuracy == pytest.approx((made.array("leave-one-out") > 0).mean(), abs=0.005)
@@ -121,7 +121,7 @@ def test_flipped_labels_fall_to_the_bottom(digits: ImageDataset) -> None:
     labels[flipped] = (labels[flipped] + 1) % 10
     noisy = dataclasses.replace(digits, labels=labels)
     for name in ("self-confidence", "leave-one-out"):
-        scores = score_dataset(noisy, [name], device="cpu").array(name)
+        scores = score_dataset(noisy, [name], settings=Settings(device="cpu")).array(name)
         low = np.argsort(scores)[: len(flipped)]
         assert len(np.intersect1d(low, flipped)) > 0.6 * len(flipped), name
 
@@ -130,7 +130,7 @@ def test_unlabelled_images_are_refused(small: ImageDataset) -> None:
     unlabelled = dataclasses.replace(small, labels=np.full(200, -1))
     for name, reason in (("conf", "trains on labels"), ("leave-one-out", "regresses on labels")):
         with pytest.raises(DataError, match=reason):
-            score_dataset(unlabelled, [name], device="cpu")
+            score_dataset(unlabelled, [name], settings=Settings(device="cpu"))
 
 
 def test_class_with_one_image_is_named(small: ImageDataset) -> None:

@@ -10,6 +10,7 @@ import pytest
 from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, OptionError, OutputError
+from fmsel.metrics.evidence import Settings
 from fmsel.metrics.scores import MetricRecord, Scores
 from fmsel.metrics.scores.catalogue import check_metrics, metric_module, metric_names
 from fmsel.metrics.scores.score import merge, score_dataset
@@ -125,7 +126,7 @@ def test_records_carry_the_labels_that_were_scored() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     data = dataclasses.replace(dataset(40), images=images)
-    made = score_dataset(data, ["leave-one-out"], device="cpu")
+    made = score_dataset(data, ["leave-one-out"], settings=Settings(device="cpu"))
     assert made.records["leave-one-out"].labels_sha256 == data.labels_sha256
 
 

@@ -74,14 +74,17 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
         "device": device.type,
         "precision": precision,
     }
-    jobs = [(r, f) for r in range(REPETITIONS) for f in range(FOLDS)]
+    names = {
+        (r, f): sha256_json({**key, "repetition": r, "fold": f})
+        for r in range(REPETITIONS)
+        for f in range(FOLDS)
+    }
     outputs: dict[tuple[int, int], NetworkOutputs] = {}
-    for r, f in jobs:
-        name = sha256_json({**key, "repetition": r, "fold": f})
+    for job, name in names.items():
         if settings.cache and (found := load_outputs(name)) is not None:
-            outputs[r, f] = found
-    missing = [job for job in jobs if job not in outputs]
-    _announce(data, recipe, len(missing), len(jobs), settings)
+            outputs[job] = found
+    missing = [job for job in names if job not in outputs]
+    _announce(data, recipe, len(missing), len(names), settings)
     with progress_bar(f"{len(missing)} networks", _work(data, recipe, len(missing))) as bar:
 
         def train(job: tuple[int, int], advance: Callable[[int], None]) -> NetworkOutputs:
@@ -96,7 +99,7 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
                 advance=advance,
             )
             if settings.cache:
-                save_outputs(sha256_json({**key, "repetition": r, "fold": f}), network)
+                save_outputs(names[job], network)
             return network
 
         outputs |= train_side_by_side(missing, train, bar, device)
@@ -104,8 +107,8 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
         **recipe.as_dict(),
         "repetitions": REPETITIONS,
         "folds": FOLDS,
-        "networks": len(jobs),
-        "networks_from_cache": len(jobs) - len(missing),
+        "networks": len(names),
+        "networks_from_cache": len(names) - len(missing),
         "device": device_name(device),
         "precision": precision,
         "training_seconds": round(sum(each.seconds for each in outputs.values()), 1),

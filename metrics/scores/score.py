@@ -17,11 +17,6 @@ from fmsel.training.engine.device import device_name, resolve_device
 def score_dataset(
     data: ImageDataset,
     metrics: Sequence[str] = DEFAULT,
-    *,
-    seed: int = 0,
-    device: str = "auto",
-    precision: str = "auto",
-    cache: bool = True,
     settings: Settings | None = None,
 ) -> Scores:
     """Score every image of `data` by each metric.
@@ -29,17 +24,13 @@ def score_dataset(
     Args:
         data: a train part, every image labelled.
         metrics: names from `metric_names()`.
-        seed: any integer >= 0.
-        device: auto | cpu | cuda | cuda:N.
-        precision: auto | fp32 | bf16, of the convolutions of trained networks.
-        cache: reuse the outputs of networks that were finished earlier.
-        settings: all of these at once, in place of the keywords.
+        settings: seed, device, precision, cache; None = the defaults of each.
     Raises:
         OptionError: unknown metric.
         DataError: labels are missing, or too few images in a class.
     """
     names = check_metrics(metrics)
-    settings = settings or Settings(seed=seed, device=device, precision=precision, cache=cache)
+    settings = settings or Settings()
     if len(data) < 2:
         raise DataError(f"{data.name} has {len(data)} images; scoring compares at least 2")
     kinds = [kind for name in names for kind in metric_module(name).NEEDS]
