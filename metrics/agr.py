@@ -1,7 +1,6 @@
 """`agr`: negative mean pairwise Jensen-Shannon divergence of networks that held the image out.
 
 Carlini, Erlingsson and Papernot 2019 (arXiv 1910.13427), metric "agr"; reads no label of the image.
-Networks are compared as they are after their last epoch: averaging over epochs hides disagreement.
 """
 
 from itertools import combinations
@@ -24,7 +23,7 @@ def score(evidence: Evidence) -> npt.NDArray[np.floating]:
     Raises:
         OptionError: fewer than three networks held the image out.
     """
-    predictions = evidence.get(Crossfit).heldout_last  # (R, N, C)
+    predictions = evidence.get(Crossfit).heldout  # (R, N, C)
     if len(predictions) < MIN_NETWORKS:
         raise OptionError(
             f"agr needs {MIN_NETWORKS} networks that held an image out, got {len(predictions)}; "

@@ -1,8 +1,8 @@
-"""`self-confidence`: mean held-out probability of the given label, over the epochs after the first.
+"""`self-confidence`: mean held-out probability of the given label.
 
 The label-aware twin of `conf`; Northcutt, Jiang and Chuang 2021 (arXiv 1911.00068) call the
-out-of-sample probability of the given label self-confidence. The mean over epochs, rather than the
-last one, is the cheap proxy of the C-score (Jiang et al. 2021, arXiv 2002.03206, section 5).
+out-of-sample probability of the given label self-confidence. Averaged over held-out networks it
+estimates the C-score (Jiang et al. 2021, arXiv 2002.03206, section 2) at one subset size.
 """
 
 import numpy as np
@@ -17,5 +17,5 @@ LABEL_USE = "formula"
 
 def score(evidence: Evidence) -> npt.NDArray[np.floating]:
     """(N,) in [0, 1]."""
-    mean = evidence.get(Crossfit).heldout_mean.mean(axis=0)  # (N, C)
+    mean = evidence.get(Crossfit).heldout.mean(axis=0)  # (N, C)
     return np.asarray(mean[np.arange(len(mean)), evidence.labels])

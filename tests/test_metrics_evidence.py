@@ -57,8 +57,7 @@ def test_every_image_is_predicted_only_by_networks_that_held_it_out(
         rows = np.flatnonzero(held_out).astype(np.float32)
         predictions = np.repeat(rows[:, None], data.n_classes, axis=1)
         return NetworkOutputs(
-            heldout_mean=predictions,
-            heldout_last=predictions,
+            heldout=predictions,
             training_mean=np.flatnonzero(~held_out).astype(np.float32),
             seconds=0.0,
         )
@@ -67,7 +66,7 @@ def test_every_image_is_predicted_only_by_networks_that_held_it_out(
     made = crossfit_evidence.make(small, Settings(device="cpu"))
     everyone = np.arange(200, dtype=np.float32)
     for repetition in range(3):
-        np.testing.assert_array_equal(made.heldout_mean[repetition, :, 0], everyone)
+        np.testing.assert_array_equal(made.heldout[repetition, :, 0], everyone)
         np.testing.assert_array_equal(made.training_mean[repetition], everyone)
     assert len(trained) == 6
     np.testing.assert_array_equal(sum(t.astype(int) for t in trained), 3)
@@ -91,7 +90,7 @@ def test_interrupted_ensemble_goes_on_with_the_next_network(
     resumed = crossfit_evidence.make(small, Settings(device="cpu"))
     # The worker may begin a fourth network before the interruption reaches it.
     assert resumed.parameters["networks_from_cache"] in (2, 3)
-    np.testing.assert_array_equal(resumed.heldout_mean, whole.heldout_mean)
+    np.testing.assert_array_equal(resumed.heldout, whole.heldout)
     np.testing.assert_array_equal(resumed.training_mean, whole.training_mean)
 
 

@@ -24,8 +24,7 @@ def evidence(repetitions: int = 3, seed: int = 0) -> Evidence:
     rng = np.random.default_rng(seed)
     predictions = rng.dirichlet(np.full(C, 0.4), (repetitions, N)).astype(np.float32)
     crossfit = Crossfit(
-        heldout_mean=predictions,
-        heldout_last=rng.dirichlet(np.full(C, 0.4), (repetitions, N)).astype(np.float32),
+        heldout=predictions,
         training_mean=rng.random((repetitions, N), dtype=np.float32),
         parameters=MappingProxyType({}),
     )
@@ -35,7 +34,7 @@ def evidence(repetitions: int = 3, seed: int = 0) -> Evidence:
 @given(st.integers(0, 50), st.integers(3, 5))
 def test_agr_is_minus_mean_pairwise_divergence_of_scipy(seed: int, repetitions: int) -> None:
     case = evidence(repetitions, seed)
-    nets = case.get(Crossfit).heldout_last.astype(np.float64)
+    nets = case.get(Crossfit).heldout.astype(np.float64)
     expected = [
         -np.mean([jensenshannon(nets[a, i], nets[b, i]) ** 2 for a, b in pairs(repetitions)])
         for i in range(N)
@@ -50,8 +49,7 @@ def pairs(repetitions: int) -> list[tuple[int, int]]:
 def test_agr_is_highest_where_networks_agree_and_bounded_by_ln_2() -> None:
     same, opposed = np.eye(C, dtype=np.float32)[[0, 0, 0]], np.eye(C, dtype=np.float32)[[0, 1, 2]]
     crossfit = Crossfit(
-        heldout_mean=np.stack([same, opposed], axis=1),
-        heldout_last=np.stack([same, opposed], axis=1),
+        heldout=np.stack([same, opposed], axis=1),
         training_mean=np.zeros((3, 2), np.float32),
         parameters={},
     )
@@ -66,7 +64,7 @@ def test_agr_needs_three_networks() -> None:
 
 def test_confidences_by_loop() -> None:
     case = evidence()
-    nets = case.get(Crossfit).heldout_mean
+    nets = case.get(Crossfit).heldout
     top = [np.mean([nets[r, i].max() for r in range(3)]) for i in range(N)]
     own = [np.mean([nets[r, i, case.labels[i]] for r in range(3)]) for i in range(N)]
     training = case.get(Crossfit).training_mean

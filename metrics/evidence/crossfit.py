@@ -1,8 +1,9 @@
 """Predictions of a cross-fitted ensemble: every image is predicted by networks that never saw it.
 
 In each repetition the images are cut into stratified folds, and one network is trained without
-each fold; it predicts its held-out fold after each epoch but the first. The outputs of a finished
-network are cached, so an interrupted run goes on with the next one.
+each fold; then it predicts its held-out fold, averaging over mirror images where the data set's
+weak augmentation flips. The outputs of a finished network are cached, so an interrupted run goes
+on with the next one.
 """
 
 from collections.abc import Callable, Mapping
@@ -20,14 +21,14 @@ from fmsel.metrics.evidence.network.folds import stratified_folds
 from fmsel.metrics.evidence.network.recipe import Recipe, recipe_for
 from fmsel.metrics.evidence.network.side_by_side import train_side_by_side
 from fmsel.metrics.evidence.network.store import NetworkOutputs, load_outputs, save_outputs
-from fmsel.metrics.evidence.network.train import train_network
+from fmsel.metrics.evidence.network.train import images_handled, train_network
 from fmsel.progress import progress_bar
 from fmsel.seeds import generator, torch_seed
 from fmsel.training.engine.device import device_name, resolve_device, resolve_precision
 
 REPETITIONS = 3  # each holds every image out once; `agr` needs three such networks
 FOLDS = 2
-TRAINER = 1  # raise it when the network or its training changes: cached outputs no longer count
+TRAINER = 2  # raise it when the network or its training changes: cached outputs no longer count
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -35,16 +36,14 @@ class Crossfit:
     """Predictions by networks that held the image out, and by those that trained on it.
 
     Attributes:
-        heldout_mean: (R, N, C) float32, softmax averaged over the epochs after the first; of the
-            network of repetition r that held image i out.
-        heldout_last: (R, N, C) float32, the same after the last epoch.
+        heldout: (R, N, C) float32, softmax after the last epoch of the network of repetition r
+            that held image i out.
         training_mean: (R, N) float32 in [0, 1], probability of the given label while training on
             the (augmented) image, averaged over epochs and over the networks that trained on it.
         parameters: recipe, device and held-out accuracy, JSON-able.
     """
 
-    heldout_mean: npt.NDArray[np.float32]
-    heldout_last: npt.NDArray[np.float32]
+    heldout: npt.NDArray[np.float32]
     training_mean: npt.NDArray[np.float32]
     parameters: Mapping[str, Any]
 
@@ -117,8 +116,8 @@ def make(data: ImageDataset, settings: Settings) -> Crossfit:
 
 
 def _work(data: ImageDataset, recipe: Recipe, networks: int) -> int:
-    """Images to handle: N an epoch and network, but for the held-out ones of the first epoch."""
-    return networks * (len(data) * recipe.epochs - len(data) // FOLDS)
+    """Images that `networks` networks handle."""
+    return networks * images_handled(data, len(data) // FOLDS, recipe)
 
 
 def _check(data: ImageDataset) -> None:
@@ -155,17 +154,15 @@ def _assemble(
     parameters: dict[str, Any],
 ) -> Crossfit:
     shape = (REPETITIONS, len(data), data.n_classes)
-    mean, last = np.empty(shape, np.float32), np.empty(shape, np.float32)
+    predictions = np.empty(shape, np.float32)
     training = np.zeros(shape[:2], np.float32)
     for (r, f), network in outputs.items():
         held_out = folds[r] == f
-        mean[r, held_out] = network.heldout_mean
-        last[r, held_out] = network.heldout_last
+        predictions[r, held_out] = network.heldout
         training[r, ~held_out] += network.training_mean / (FOLDS - 1)
-    accuracy = float((last.argmax(axis=2) == data.labels).mean())
+    accuracy = float((predictions.argmax(axis=2) == data.labels).mean())
     return Crossfit(
-        heldout_mean=mean,
-        heldout_last=last,
+        heldout=predictions,
         training_mean=training,
         parameters={**parameters, "heldout_accuracy": round(accuracy, 4)},
     )

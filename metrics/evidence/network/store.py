@@ -15,15 +15,13 @@ class NetworkOutputs:
     """What is kept of one network.
 
     Attributes:
-        heldout_mean: (K, C) float32, softmax on its K held-out images, averaged over the epochs.
-        heldout_last: (K, C) float32, the same after the last epoch.
+        heldout: (K, C) float32, softmax on its K held-out images after the last epoch.
         training_mean: (N - K,) float32, probability of the given label of each training image,
             averaged over the epochs, as it was when the network trained on it.
         seconds: wall-clock training time.
     """
 
-    heldout_mean: npt.NDArray[np.float32]
-    heldout_last: npt.NDArray[np.float32]
+    heldout: npt.NDArray[np.float32]
     training_mean: npt.NDArray[np.float32]
     seconds: float
 
@@ -33,8 +31,7 @@ def load_outputs(name: str) -> NetworkOutputs | None:
     try:
         with np.load(cache_dir() / "networks" / f"{name}.npz", allow_pickle=False) as file:
             return NetworkOutputs(
-                heldout_mean=file["heldout_mean"],
-                heldout_last=file["heldout_last"],
+                heldout=file["heldout"],
                 training_mean=file["training_mean"],
                 seconds=float(file["seconds"]),
             )
@@ -49,8 +46,7 @@ def save_outputs(name: str, outputs: NetworkOutputs) -> None:
         with atomic_path(path, force=True) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
-                heldout_mean=outputs.heldout_mean,
-                heldout_last=outputs.heldout_last,
+                heldout=outputs.heldout,
                 training_mean=outputs.training_mean,
                 seconds=np.array(outputs.seconds),
             )

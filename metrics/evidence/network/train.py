@@ -1,4 +1,4 @@
-"""Train one network of the ensemble; predict its held-out images after each epoch but the first."""
+"""Train one network of the ensemble, then predict its held-out images."""
 
 import time
 from collections.abc import Callable
@@ -19,7 +19,6 @@ from fmsel.training.engine.optim import sgd
 from fmsel.training.networks.build import build_network
 
 EVAL_BATCH = 500
-FIRST_PREDICTION = 1  # the epoch of the warm-up is not predicted from: it only adds noise
 
 
 def train_network(
@@ -37,7 +36,7 @@ def train_network(
     Args:
         held_out: (N,) bool, K of them true.
         seed: of initialisation, order and augmentation.
-        advance: told the number of images handled: N an epoch, held-out ones from the second on.
+        advance: told the number of images handled, `images_handled` in all.
     """
     start = time.perf_counter()
     rng = torch.Generator().manual_seed(seed)
@@ -53,9 +52,8 @@ def train_network(
     ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     optimiser, schedule = _optimiser(model, recipe, len(train))
     policy = replace(data.weak, shift=round(data.weak.shift * recipe.shift_share))
-    mean = torch.zeros(len(test), data.n_classes, device=device)
     training = torch.zeros(len(train), device=device)
-    for epoch in range(recipe.epochs):
+    for _ in range(recipe.epochs):
         model.train()
         order = torch.randperm(len(train), generator=rng).to(device)
         for batch in torch.split(order, recipe.batch):
@@ -68,15 +66,19 @@ def train_network(
             schedule.step()
             training[batch] += probability / recipe.epochs
             advance(len(batch))
-        if epoch >= FIRST_PREDICTION:
-            last = _predict(model, images, test, precision, advance)
-            mean += last / (recipe.epochs - FIRST_PREDICTION)
+    heldout = _predict(model, images, test, precision, advance)
+    if data.weak.flip:
+        heldout = (heldout + _predict(model, images, test, precision, advance, mirrored=True)) / 2
     return NetworkOutputs(
-        heldout_mean=mean.cpu().numpy(),
-        heldout_last=last.cpu().numpy(),
+        heldout=heldout.cpu().numpy(),
         training_mean=training.cpu().numpy(),
         seconds=time.perf_counter() - start,
     )
+
+
+def images_handled(data: ImageDataset, held_out: int, recipe: Recipe) -> int:
+    """What `train_network` tells `advance` in all, with `held_out` = K images held out."""
+    return (len(data) - held_out) * recipe.epochs + held_out * (1 + data.weak.flip)
 
 
 def _optimiser(
@@ -114,12 +116,14 @@ def _predict(
     indices: Tensor,
     precision: Precision,
     advance: Callable[[int], None],
+    mirrored: bool = False,
 ) -> Tensor:
-    """(K, C) float32 softmax, in evaluation mode."""
+    """(K, C) float32 softmax on the images (or their mirror images), in evaluation mode."""
     model.eval()
     rows = []
     for batch in torch.split(indices, EVAL_BATCH):
-        views = to_float(images[batch]).contiguous(memory_format=torch.channels_last)
+        pixels = images[batch].flip(3) if mirrored else images[batch]
+        views = to_float(pixels).contiguous(memory_format=torch.channels_last)
         with autocast(images.device, precision):
             logits = model(views)
         rows.append(logits.float().softmax(dim=1))
