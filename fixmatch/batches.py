@@ -7,7 +7,7 @@ from torch import Tensor
 
 from fmsel.datasets import WeakAugment
 from fmsel.seeds import torch_seed
-from fmsel.training.augment.randaugment import RandAugment
+from fmsel.training.augment.strong import LearnedAugment, Probe, StrongAugment
 from fmsel.training.augment.weak import to_float, weak_augment
 
 
@@ -54,6 +54,7 @@ class Labelled:
 
     images: Tensor  # (B, 3, H, W) float32 in [-1, 1]
     labels: Tensor  # (B,) int64
+    probe: Probe | None = None  # distorted copies, where the strong augmentation learns from them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,19 +75,30 @@ class LabelledBatches:
         batch: B.
         weak: the data set's weak augmentation.
         seed: the training seed.
+        learned: a strong augmentation that is to get probes.
     """
 
     def __init__(
-        self, images: Tensor, labels: Tensor, batch: int, weak: WeakAugment, seed: int
+        self,
+        images: Tensor,
+        labels: Tensor,
+        batch: int,
+        weak: WeakAugment,
+        seed: int,
+        learned: LearnedAugment | None = None,
     ) -> None:
         self.images, self.labels, self.weak, self.seed = images, labels, weak, seed
+        self.learned = learned
         self.sampler = EpochSampler(len(images), batch, seed, "labelled order")
 
     def __call__(self, step: int) -> Labelled:
         index = self.sampler(step).to(self.images.device, non_blocking=True)
         generator = keyed(self.seed, "labelled augmentation", step)
         images = weak_augment(self.images[index], self.weak, generator)
-        return Labelled(images=to_float(images), labels=self.labels[index])
+        probe = None
+        if self.learned is not None:
+            probe = self.learned.probe(images, keyed(self.seed, "probes", step))
+        return Labelled(images=to_float(images), labels=self.labels[index], probe=probe)
 
 
 class UnlabelledBatches:
@@ -99,13 +111,15 @@ class UnlabelledBatches:
         images: (N, 3, H, W) uint8 on the device, H = W.
         batch: U = mu B.
         weak: the data set's weak augmentation.
+        strong: what is done to the strong views after their weak augmentation.
         seed: the training seed.
     """
 
-    def __init__(self, images: Tensor, batch: int, weak: WeakAugment, seed: int) -> None:
-        self.images, self.weak, self.seed = images, weak, seed
+    def __init__(
+        self, images: Tensor, batch: int, weak: WeakAugment, strong: StrongAugment, seed: int
+    ) -> None:
+        self.images, self.weak, self.strong, self.seed = images, weak, strong, seed
         self.sampler = EpochSampler(len(images), batch, seed, "unlabelled order")
-        self.strong = RandAugment(images.shape[-1], images.device)
 
     def __call__(self, step: int) -> Unlabelled:
         index = self.sampler(step).to(self.images.device, non_blocking=True)

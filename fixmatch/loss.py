@@ -35,10 +35,12 @@ def fixmatch_loss(
         logits: (B, C) float32, of the labelled images.
         labels: (B,) int64.
         strong: (U, C) float32, of the strong views.
-        pseudo: targets and weights, (U,) each, without gradient.
+        pseudo: targets and weights, without gradient; its penalty joins the unlabelled loss.
         lambda_u: weight of the unlabelled loss.
     """
     labelled = F.cross_entropy(logits, labels)
     each = F.cross_entropy(strong, pseudo.targets, reduction="none")  # (U,)
     unlabelled = (each * pseudo.weights).mean()
+    if pseudo.penalty is not None:
+        unlabelled = unlabelled + pseudo.penalty(strong)
     return Losses(labelled + lambda_u * unlabelled, labelled, unlabelled)

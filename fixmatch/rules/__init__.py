@@ -5,7 +5,7 @@ Every module in this folder is one rule, named by its file, and defines
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast
@@ -18,11 +18,25 @@ from fmsel.errors import OptionError
 
 @dataclass(frozen=True, kw_only=True)
 class RuleContext:
-    """What a rule may know when it is made."""
+    """What a rule may know when it is made.
 
-    threshold: float  # tau of the configuration
-    n_classes: int  # C
-    n_unlabelled: int  # N, size of the unlabelled set
+    Attributes:
+        threshold: tau of the configuration.
+        temperature: T; softmax(logits / T) are the soft targets.
+        hard: targets are classes, not distributions.
+        prior: (C,) float32 that sums to 1, the class shares to align with; None where the
+            rule's own default holds.
+        n_classes: C.
+        n_unlabelled: N, size of the unlabelled set.
+        device: where its state is kept.
+    """
+
+    threshold: float
+    temperature: float = 1.0
+    hard: bool = True
+    prior: Tensor | None = None
+    n_classes: int
+    n_unlabelled: int
     device: torch.device
 
 
@@ -37,10 +51,23 @@ class WeakView:
 
 @dataclass(frozen=True)
 class PseudoLabels:
-    """Targets of the strong views."""
+    """Targets of the strong views.
 
-    targets: Tensor  # (U,) int64 in [0, C)
-    weights: Tensor  # (U,) float32 in [0, 1]; 0 = left out
+    Attributes:
+        targets: (U,) int64 in [0, C), or (U, C) float32 distributions.
+        weights: (U,) float32 in [0, 1]; 0 = left out.
+        penalty: from the (U, C) logits of the strong views, with gradient, to a scalar that joins
+            the loss as it is; None where the rule has none.
+    """
+
+    targets: Tensor
+    weights: Tensor
+    penalty: Callable[[Tensor], Tensor] | None = None
+
+    @property
+    def classes(self) -> Tensor:
+        """(U,) int64, the likeliest class of each target."""
+        return self.targets if self.targets.dim() == 1 else self.targets.argmax(dim=1)
 
 
 class Rule(Protocol):

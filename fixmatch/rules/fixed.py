@@ -10,12 +10,15 @@ from fmsel.fixmatch.rules import PseudoLabels, RuleContext, WeakView
 
 @dataclass(frozen=True)
 class Fixed:
-    """Keep the predicted class where its probability reaches the threshold; stateless."""
+    """Keep the prediction where its probability reaches the threshold; stateless."""
 
     threshold: float
+    temperature: float
+    hard: bool
 
     def __call__(self, view: WeakView) -> PseudoLabels:
-        confidence, targets = view.logits.softmax(dim=1).max(dim=1)  # (U,), (U,)
+        confidence, classes = view.logits.softmax(dim=1).max(dim=1)  # (U,), (U,)
+        targets = classes if self.hard else (view.logits / self.temperature).softmax(dim=1)
         return PseudoLabels(targets, (confidence >= self.threshold).float())
 
     def state_dict(self) -> dict[str, Tensor]:
@@ -26,4 +29,4 @@ class Fixed:
 
 
 def make(context: RuleContext) -> Fixed:
-    return Fixed(context.threshold)
+    return Fixed(context.threshold, context.temperature, context.hard)

@@ -8,7 +8,8 @@ import torch
 from torch import Tensor
 
 from fmsel.datasets import ImageDataset
-from fmsel.errors import ArtefactError, DataError
+from fmsel.errors import ArtefactError, DataError, OptionError
+from fmsel.fixmatch.config import parse_prior
 from fmsel.selection.split import Split
 
 
@@ -58,6 +59,32 @@ def prepare_inputs(
         test_labels=torch.tensor(tested.labels[known], device=device),
         n_classes=data.n_classes,
     )
+
+
+def class_prior(prior: str | None, inputs: Inputs) -> Tensor | None:
+    """The configured class shares, (C,) float32 on the device; None is the rule's own default.
+
+    Raises:
+        OptionError: not one share a class, or the split has no image of some class.
+    """
+    shares = parse_prior(prior)
+    count, device = inputs.n_classes, inputs.images.device
+    if shares is None:
+        return None
+    if shares == "uniform":
+        return torch.full((count,), 1 / count, device=device)
+    if shares == "labelled":
+        counts = torch.bincount(inputs.labels, minlength=count).float()
+        if not bool(counts.all()):
+            raise OptionError(
+                "prior 'labelled' needs an image of every class among the labelled ones, and "
+                f"{int((counts == 0).sum())} of {count} classes have none; use uniform or numbers"
+            )
+        return counts / counts.sum()
+    if len(shares) != count:
+        raise OptionError(f"prior has {len(shares)} shares, but the data set has {count} classes")
+    given = torch.tensor(shares, dtype=torch.float32, device=device)
+    return given / given.sum()
 
 
 def _checked_labels(split: Split, data: ImageDataset) -> npt.NDArray[np.int64]:

@@ -58,7 +58,7 @@ class Meters:
             used = pseudo.weights > 0
             truth = self.truth[index]
             judged = used & (truth >= 0)
-            right = judged & (truth == pseudo.targets)
+            right = judged & (truth == pseudo.classes)
             row += [used.float().mean(), judged.float().sum(), right.float().sum()]
         self.sums += torch.stack(row).double()
 

@@ -11,12 +11,12 @@ from fmsel.fixmatch.batches import LabelledBatches, UnlabelledBatches
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.run.evaluate import evaluate
-from fmsel.fixmatch.run.inputs import Inputs
+from fmsel.fixmatch.run.inputs import Inputs, class_prior
 from fmsel.fixmatch.run.meters import Meters
 from fmsel.fixmatch.run.record import reported_accuracy
 from fmsel.fixmatch.step import Learner
+from fmsel.training.augment.strong import LearnedAugment, make_strong
 from fmsel.training.engine.device import Precision
-from fmsel.training.engine.schedule import cosine_7_16
 from fmsel.training.networks.build import build_network
 
 
@@ -58,19 +58,31 @@ class Session:
         )
         context = RuleContext(
             threshold=config.threshold,
+            temperature=config.temperature,
+            hard=config.hard,
+            prior=class_prior(config.prior, inputs),
             n_classes=inputs.n_classes,
             n_unlabelled=len(images),
             device=device,
         )
         rule = make_rule(config.rule, context)
-        self.learner = Learner(model.to(device), rule, config, precision)
         chosen = images[inputs.chosen]
-        self.labelled = LabelledBatches(chosen, inputs.labels, config.batch, weak, seed)
+        self.strong = make_strong(config.augment, images.shape[-1], device)
+        learned = self.strong if isinstance(self.strong, LearnedAugment) else None
+        self.labelled = LabelledBatches(
+            chosen,
+            inputs.labels,
+            config.batch,
+            weak,
+            seed,
+            learned=None if supervised_only else learned,
+        )
         self.unlabelled = (
             None
             if supervised_only
-            else UnlabelledBatches(images, config.mu * config.batch, weak, seed)
+            else UnlabelledBatches(images, config.mu * config.batch, weak, self.strong, seed)
         )
+        self.learner = Learner(model.to(device), rule, config, precision, learned)
         self.meters = Meters(inputs.truth, device)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -130,12 +142,13 @@ class Session:
                 "loss_unlabelled": means.loss_unlabelled,
                 "mask_rate": means.mask_rate,
                 "pseudo_label_accuracy": means.pseudo_label_accuracy,
-                "lr": cosine_7_16(self.step, self.config.steps, self.config.lr),
+                "lr": self.learner.schedule(self.step, self.learner.past_losses),
                 "images_per_s": rate * self.images_per_step,
                 "it_per_s": rate,
                 "seconds": now,
             }
         )
+        self.learner.past_losses.append(means.loss_labelled)
         self.meters.reset()
         return True
 
@@ -157,14 +170,20 @@ class Session:
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(tensors, state) for a checkpoint."""
-        tensors = {"learner": self.learner.state_dict(), "meters": self.meters.sums}
+        tensors = {
+            "learner": self.learner.state_dict(),
+            "strong": self.strong.state_dict(),
+            "meters": self.meters.sums,
+        }
         return tensors, {"step": self.step, "rows": self.rows, "seconds": self.clock()}
 
     def restore(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """The inverse of `save`."""
         self.learner.load_state_dict(tensors["learner"])
+        self.strong.load_state_dict(tensors["strong"])
         self.meters.sums.copy_(tensors["meters"])
         self.step, self.rows, self.seconds = state["step"], list(state["rows"]), state["seconds"]
+        self.learner.past_losses = [row["loss_labelled"] for row in self.rows]
 
     def summary(self) -> dict[str, Any]:
         """What summary.json holds, at the end of the run."""

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from fmsel.training.augment import colour
+from fmsel.training.augment.strong import Stateless
 from fmsel.training.augment.tables import ENHANCEMENTS, GEOMETRY, blend_table, gather_maps
 from fmsel.training.augment.weak import to_float
 
@@ -59,7 +60,7 @@ def draw_policies(count: int, side: int, generator: torch.Generator) -> Policies
     return Policies(draw(0, len(OPS)) * applied, draw(1, 10), draw(0, 2), draw(0, side))
 
 
-class RandAugment:
+class RandAugment(Stateless):
     """The strong augmentation, for square images of one side.
 
     Args:

@@ -1,25 +1,45 @@
-"""Stochastic gradient descent as FixMatch uses it."""
+"""The optimisers of FixMatch and of its ablations."""
+
+from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import nn
 
 KERNELS = nn.Conv2d | nn.Linear  # the layers whose weights decay
+OPTIMIZERS = ("sgd", "adam")
 
 
-def sgd(model: nn.Module, *, lr: float, momentum: float, weight_decay: float) -> torch.optim.SGD:
-    """Nesterov SGD; weight decay acts on convolution and linear kernels only.
+def sgd(
+    model: nn.Module, *, lr: float, momentum: float, weight_decay: float, decay_all: bool = False
+) -> torch.optim.SGD:
+    """Nesterov SGD with coupled weight decay: `weight_decay * w` joins the gradient first."""
+    groups = parameter_groups(model, weight_decay, decay_all)
+    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
-    Biases and batch norm are never decayed (google-research/fixmatch decays the variables called
-    `kernel`). The decay is coupled: `weight_decay * w` joins the gradient before the momentum.
+
+def adam(
+    model: nn.Module, *, lr: float, weight_decay: float, decay_all: bool = False
+) -> torch.optim.Adam:
+    """Adam (Kingma and Ba 2015) with the same coupled weight decay as `sgd`, so not AdamW."""
+    return torch.optim.Adam(parameter_groups(model, weight_decay, decay_all), lr=lr)
+
+
+def parameter_groups(
+    model: nn.Module, weight_decay: float, decay_all: bool
+) -> Sequence[dict[str, Any]]:
+    """The decayed parameters, then the others.
+
+    Biases and batch norm are not decayed (google-research/fixmatch decays the variables called
+    `kernel`); with `decay_all` they are.
     """
-    kernels = [m.weight for m in model.modules() if isinstance(m, KERNELS)]
-    decayed = {id(weight) for weight in kernels}
-    others = [p for p in model.parameters() if id(p) not in decayed]
-    groups = [
-        {"params": kernels, "weight_decay": weight_decay},
+    kernels = {id(m.weight) for m in model.modules() if isinstance(m, KERNELS)}
+    decayed = [p for p in model.parameters() if decay_all or id(p) in kernels]
+    others = [p for p in model.parameters() if not decay_all and id(p) not in kernels]
+    return [
+        {"params": decayed, "weight_decay": weight_decay},
         {"params": others, "weight_decay": 0.0},
     ]
-    return torch.optim.SGD(groups, lr=lr, momentum=momentum, nesterov=momentum > 0)
 
 
 def set_lr(optimizer: torch.optim.Optimizer, lr: float) -> None:

@@ -44,12 +44,12 @@ class ResNet9(nn.Module):
         self.head = nn.Linear(8 * w, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float -> (B, C) logits, float32."""
+        """(B, 3, H, W) float -> (B, C) logits in the dtype of the weights."""
         x = self.stage1(self.stem(images))
         x = x + self.residual1(x)
         x = self.stage3(self.stage2(x))
         x = x + self.residual3(x)
         pooled = x.amax(dim=(2, 3))
         with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(pooled.float())
+            logits: Tensor = self.head(pooled.to(self.head.weight.dtype))
         return logits

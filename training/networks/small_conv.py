@@ -49,8 +49,8 @@ class SmallConv(nn.Module):
         self.head = nn.Linear(c, n_classes)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float -> (B, C) logits, float32."""
+        """(B, 3, H, W) float -> (B, C) logits in the dtype of the weights."""
         features: Tensor = self.features(images)
         with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(features.float())
+            logits: Tensor = self.head(features.to(self.head.weight.dtype))
         return logits

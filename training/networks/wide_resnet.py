@@ -97,10 +97,10 @@ class WideResNet(nn.Module):
         self.apply(initialise)
 
     def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float in [-1, 1] -> (B, C) logits, float32."""
+        """(B, 3, H, W) float in [-1, 1] -> (B, C) logits in the dtype of the weights."""
         features = F.leaky_relu(self.norm(self.blocks(self.stem(images))), SLOPE)
         with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(features.float().mean(dim=(2, 3)))
+            logits: Tensor = self.head(features.to(self.head.weight.dtype).mean(dim=(2, 3)))
         return logits
 
 
