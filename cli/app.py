@@ -43,7 +43,8 @@ def _register() -> None:
     for name in ("score", "train", "compare", "demo"):
         command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
         app.command(name)(command)
-    app.add_typer(import_module("fmsel.cli.split").app, name="split")
+    for name in ("split", "plot"):
+        app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
 
 
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:

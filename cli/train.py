@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+import typer.core
 
 RECIPE = "Recipe (default: the preset's)"
 
@@ -13,6 +14,7 @@ def _setting(text: str, *names: str) -> Any:
 
 
 def train(
+    ctx: typer.Context,
     split: Annotated[Path, typer.Option(help="The split, such as splits/mixed.json.")],
     preset: Annotated[
         str | None,
@@ -47,39 +49,52 @@ def train(
     steps: Annotated[int | None, _setting("Training steps.")] = None,
     batch: Annotated[int | None, _setting("Labelled images a step.")] = None,
     mu: Annotated[int | None, _setting("Unlabelled images a labelled one.")] = None,
-    lr: Annotated[float | None, _setting("Learning rate at the first step.")] = None,
-    momentum: Annotated[float | None, _setting("Nesterov momentum.")] = None,
-    weight_decay: Annotated[float | None, _setting("Of kernels, not of biases.")] = None,
+    augment: Annotated[
+        str | None, _setting("Strong augmentation: google-code, paper, usb, torchvision, …")
+    ] = None,
+    rule: Annotated[str | None, _setting("Pseudo-label rule: fixed, freematch, …")] = None,
     threshold: Annotated[float | None, _setting("Least confidence of a pseudo-label.")] = None,
+    hard: Annotated[
+        bool | None, _setting("Pseudo-labels are classes, or distributions.", "--hard/--soft")
+    ] = None,
+    temperature: Annotated[float | None, _setting("T of soft pseudo-labels.")] = None,
+    prior: Annotated[
+        str | None, _setting("Class shares a rule aligns with: uniform, labelled or 0.5,0.3,…")
+    ] = None,
     lambda_u: Annotated[float | None, _setting("Weight of the unlabelled loss.")] = None,
-    rule: Annotated[str | None, _setting("Pseudo-label rule.")] = None,
-    ema_decay: Annotated[float | None, _setting("Decay of the averaged weights.")] = None,
+    optimizer: Annotated[str | None, _setting("sgd, or adam (at lr 0.001).")] = None,
+    lr: Annotated[float | None, _setting("Highest learning rate.")] = None,
+    momentum: Annotated[float | None, _setting("Nesterov momentum.")] = None,
+    weight_decay: Annotated[float | None, _setting("Coupled weight decay (L2).")] = None,
+    decay_all: Annotated[
+        bool | None, _setting("Decay biases and batch norm too.", "--decay-all/--decay-kernels")
+    ] = None,
+    schedule: Annotated[str | None, _setting("fixmatch, sgdr, plateau or constant.")] = None,
+    warmup: Annotated[int | None, _setting("Steps of a linear rise from 0.")] = None,
+    lr_min: Annotated[float | None, _setting("Least rate of sgdr and plateau.")] = None,
+    sgdr_cycle: Annotated[int | None, _setting("Steps of sgdr's first cycle; 0 = all.")] = None,
+    sgdr_growth: Annotated[int | None, _setting("Growth of sgdr's cycles.")] = None,
+    plateau_factor: Annotated[float | None, _setting("By which plateau lowers the rate.")] = None,
+    plateau_patience: Annotated[int | None, _setting("Evaluations that plateau waits.")] = None,
+    ema_decay: Annotated[
+        float | None, _setting("Decay of the averaged weights; 0 = no average.")
+    ] = None,
     ema_ramp: Annotated[
         bool | None, _setting("Let the average forget its start.", "--ema-ramp/--no-ema-ramp")
     ] = None,
     bn_momentum: Annotated[float | None, _setting("Of batch norm's statistics.")] = None,
+    interleave: Annotated[
+        bool | None, _setting("Mix the parts of a batch.", "--interleave/--no-interleave")
+    ] = None,
     eval_every: Annotated[int | None, _setting("Steps between evaluations.")] = None,
 ) -> None:
     """Train FixMatch on a split's labels and all images; writes a run folder.
 
     Ctrl-C saves; the same command with --resume goes on.
     """
-    settings = {
-        "arch": arch,
-        "steps": steps,
-        "batch": batch,
-        "mu": mu,
-        "lr": lr,
-        "momentum": momentum,
-        "weight_decay": weight_decay,
-        "threshold": threshold,
-        "lambda_u": lambda_u,
-        "rule": rule,
-        "ema_decay": ema_decay,
-        "ema_ramp": ema_ramp,
-        "bn_momentum": bn_momentum,
-        "eval_every": eval_every,
-    }
+    options = [each for each in ctx.command.params if isinstance(each, typer.core.TyperOption)]
+    recipe = [each.name for each in options if each.rich_help_panel == RECIPE]
+    settings = {name: ctx.params[name] for name in recipe if name}
     from fmsel.datasets import Source, load_dataset
     from fmsel.experiments.replicates import plan_replicates, train_replicates
     from fmsel.fixmatch.presets import configure

@@ -8,6 +8,7 @@ from fmsel.errors import OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.training.engine.device import resolve_device
 
+ADAM_LR = 0.001  # the default of Kingma and Ba 2015; SGD's 0.03 is far too high for Adam
 TINY_SIDE = 16  # pixels; images below it need fewer and smaller steps
 
 PAPER = FixMatchConfig()
@@ -53,7 +54,8 @@ def configure(
         name: of the preset; None is paper on a GPU and cpu elsewhere.
         image_side: pixels.
         device: as for `resolve_device`.
-        settings: field -> value; None leaves the preset's.
+        settings: field -> value; None leaves the preset's. With the optimiser adam and no lr it is
+            `ADAM_LR`.
     Raises:
         OptionError: an unknown preset or a value out of range.
         DeviceError: the device cannot be used.
@@ -61,4 +63,6 @@ def configure(
     if name is None:
         name = "paper" if resolve_device(device).type == "cuda" else "cpu"
     given = {field: value for field, value in settings.items() if value is not None}
+    if given.get("optimizer") == "adam":
+        given.setdefault("lr", ADAM_LR)
     return replace(preset(name, image_side), **given)

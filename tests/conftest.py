@@ -5,11 +5,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
 
 import fmsel.selection
 
 # On a busy machine two threads wait for each other at every small layer; one never waits.
 torch.set_num_threads(1)
+settings.register_profile("fmsel", deadline=None)  # no test is timed
+settings.load_profile("fmsel")
 
 
 def pytest_report_header() -> str:

@@ -263,9 +263,7 @@ def test_redraw_refuses_other_images() -> None:
 
 
 @given(indices=st.lists(st.integers(0, 29), min_size=1, max_size=30, unique=True))
-@settings(
-    max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
-)
+@settings(max_examples=25, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_index_lists_come_back_as_they_went(indices: list[int], tmp_path: Path) -> None:
     split = replace(RANDOM, indices=indices)
     for name in ("a.npy", "a.txt", "label.json"):

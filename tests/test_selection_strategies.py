@@ -60,7 +60,7 @@ def test_prototypes_and_outliers_are_the_ends_of_a_brute_force_ranking(
 
 
 @given(seed=st.integers(0, 2**32), levels=st.integers(1, 40), unlabelled=st.integers(0, 9))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 def test_splits_take_what_the_table_of_scores_shows(
     seed: int, levels: int, unlabelled: int
 ) -> None:
@@ -95,7 +95,7 @@ def test_one_metric_ranks_as_its_scores_do() -> None:
     ratio=st.floats(0, 1),
     per_class=st.integers(1, 12),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_mixed_keeps_budget_balance_and_share(
     seed: int, size: int, classes: int, ratio: float, per_class: int
 ) -> None:
@@ -116,7 +116,7 @@ def test_mixed_keeps_budget_balance_and_share(
 
 
 @given(seed=st.integers(0, 2**32), budget=st.integers(1, 60))
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @pytest.mark.parametrize(
     "strategy", [RandomStratified(), Mixed(metrics=METRICS), Prototypes(metrics=METRICS)]
 )
@@ -129,7 +129,7 @@ def test_every_prefix_is_balanced_within_one(strategy: Strategy, seed: int, budg
 
 
 @given(seed=st.integers(0, 2**32))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_choice_does_not_depend_on_the_order_of_the_images(seed: int) -> None:
     pool = make_pool(seed)
     shuffle = np.random.default_rng(seed + 1).permutation(len(pool))

@@ -1,0 +1,148 @@
+"""The settings of the report's ablations: what each changes in a step, and what it must not."""
+
+import dataclasses
+
+import pytest
+import torch
+import typer
+from torch import nn
+
+from fmsel.cli.app import app
+from fmsel.cli.train import RECIPE
+from fmsel.errors import OptionError
+from fmsel.fixmatch.batches import Labelled, Unlabelled
+from fmsel.fixmatch.config import FixMatchConfig, parse_prior
+from fmsel.fixmatch.presets import configure
+from fmsel.fixmatch.rules import RuleContext, make_rule
+from fmsel.fixmatch.step import Learner, interleaved
+
+B, MU, C = 3, 2, 4
+
+
+def learner(**settings: object) -> Learner:
+    config = FixMatchConfig(steps=10, batch=B, mu=MU, threshold=0.3, **settings)  # type: ignore[arg-type]
+    torch.manual_seed(0)
+    model = nn.Sequential(
+        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(),
+        nn.Linear(4, C),
+    ).double()  # fmt: skip
+    context = RuleContext(
+        threshold=config.threshold,
+        temperature=config.temperature,
+        hard=config.hard,
+        n_classes=C,
+        n_unlabelled=B * MU,
+        device=torch.device("cpu"),
+    )
+    return Learner(model, make_rule(config.rule, context), config, "fp32")
+
+
+def batch() -> tuple[Labelled, Unlabelled]:
+    generator = torch.Generator().manual_seed(1)
+    images = torch.randn(B * (1 + 2 * MU), 3, 6, 6, generator=generator, dtype=torch.float64)
+    x, weak, strong = images.split([B, B * MU, B * MU])
+    return (
+        Labelled(images=x, labels=torch.arange(B)),
+        Unlabelled(weak=weak, strong=strong, index=torch.arange(B * MU)),
+    )
+
+
+def trained(steps: int = 3, **settings: object) -> dict[str, torch.Tensor]:
+    made = learner(**settings)
+    for step in range(steps):
+        made.step(step, *batch())
+    return {name: p.detach() for name, p in made.model.named_parameters()}
+
+
+def test_interleaving_spreads_the_labelled_images_and_changes_only_rounding() -> None:
+    order = interleaved(B, MU, torch.device("cpu"))
+    assert sorted(order.tolist()) == list(range(B * (1 + 2 * MU)))
+    for part in order.view(B, 1 + 2 * MU):
+        assert int((part < B).sum()) == 1  # as in the reference: one labelled in each
+    plain, mixed = trained(), trained(interleave=True)
+    for name, value in plain.items():
+        torch.testing.assert_close(mixed[name], value, rtol=1e-9, atol=1e-12)
+
+
+def test_without_average_the_evaluated_weights_are_the_live_ones() -> None:
+    made = learner(ema_decay=0.0)
+    for step in range(3):
+        made.step(step, *batch())
+    for name, value in made.model.named_parameters():
+        assert torch.equal(made.ema.average[name], value)
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": "adam", "lr": 0.001},
+        {"schedule": "constant"},
+        {"decay_all": True},
+        {"hard": False},
+        {"hard": False, "temperature": 0.5},
+        {"warmup": 2},
+    ],
+)
+def test_each_setting_changes_the_weights(settings: dict[str, object]) -> None:
+    plain, other = trained(), trained(**settings)
+    assert any(not torch.equal(other[name], value) for name, value in plain.items())
+    assert all(torch.isfinite(value).all() for value in other.values())
+
+
+def test_soft_targets_are_the_sharpened_prediction() -> None:
+    """T -> 0 is the hard target; the loss is the cross-entropy of two distributions."""
+    made = learner(hard=False, temperature=0.5)
+    _, pseudo = made.step(0, *batch())
+    assert pseudo is not None
+    logits = learner().model(torch.cat([batch()[0].images, batch()[1].weak, batch()[1].strong]))
+    weak = logits[B : B + B * MU].detach()
+    powered = weak.exp() ** 2
+    torch.testing.assert_close(pseudo.targets, powered / powered.sum(dim=1, keepdim=True))
+    assert torch.equal(pseudo.classes, weak.argmax(dim=1))
+
+
+def test_plateau_goes_by_past_labelled_losses() -> None:
+    made = learner(schedule="plateau", plateau_patience=0, plateau_factor=0.5)
+    made.step(0, *batch())
+    assert made.optimizer.param_groups[0]["lr"] == 0.03
+    made.past_losses = [1.0, 1.0]
+    made.step(1, *batch())
+    assert made.optimizer.param_groups[0]["lr"] == 0.015
+
+
+def test_adam_has_its_own_rate_unless_one_is_given() -> None:
+    assert configure("cpu", 32, "cpu", {"optimizer": "adam"}).lr == 0.001
+    assert configure("cpu", 32, "cpu", {"optimizer": "adam", "lr": 0.01}).lr == 0.01
+    assert configure("cpu", 32, "cpu", {}).lr == 0.03
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"optimizer": "lamb"}, "optimizer=lamb must be one of sgd, adam"),
+        ({"schedule": "linear"}, "schedule=linear must be one of fixmatch, sgdr"),
+        ({"temperature": 0.5}, "sharpens soft pseudo-labels only"),
+        ({"hard": False, "temperature": 0.0}, "must be above 0"),
+        ({"plateau_factor": 1.0}, "must be in \\(0, 1\\)"),
+        ({"sgdr_growth": 0}, "must be at least 1"),
+        ({"augment": "mixup"}, "unknown augment 'mixup'; use one of"),
+        ({"prior": "0.5,0.6"}, "sum to 1"),
+        ({"prior": "many"}, "must be uniform, labelled, or one share"),
+    ],
+)
+def test_bad_settings_are_refused(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(OptionError, match=message):
+        FixMatchConfig(**settings)  # type: ignore[arg-type]
+
+
+def test_priors_are_read() -> None:
+    assert parse_prior(None) is None
+    assert parse_prior("uniform") == "uniform"
+    assert parse_prior("0.5,0.25,0.25") == (0.5, 0.25, 0.25)
+
+
+def test_every_setting_is_an_option_of_train() -> None:
+    command = typer.main.get_command(app)
+    options = command.commands["train"].params  # type: ignore[attr-defined]
+    recipe = {each.name for each in options if getattr(each, "rich_help_panel", "") == RECIPE}
+    assert recipe == {field.name for field in dataclasses.fields(FixMatchConfig)}
