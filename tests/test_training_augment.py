@@ -12,10 +12,13 @@ from PIL import Image, ImageEnhance, ImageOps
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import DataError
-from fmsel.training.augment.randaugment import OPS, Policies, RandAugment, draw_policies
+from fmsel.training.augment.cutout import centred_boxes
+from fmsel.training.augment.randaugment import OPS, Policies, amount_table, signed_amounts
+from fmsel.training.augment.strong import google_code
 from fmsel.training.augment.weak import to_float, weak_augment
 
 Pixels = npt.NDArray[np.uint8]
+Integers = npt.NDArray[np.int64]
 CPU = torch.device("cpu")
 
 
@@ -94,25 +97,22 @@ def pillow_chain(
     return values.transpose(2, 0, 1)
 
 
-def policies_of(
-    ops: npt.NDArray[np.int64],
-    levels: npt.NDArray[np.int64],
-    signs: npt.NDArray[np.int64],
-    centres: npt.NDArray[np.int64],
-) -> Policies:
-    return Policies(*(torch.from_numpy(each) for each in (ops, levels, signs, centres)))
-
-
-def assert_equal_to_pillow(images: Pixels, policies: Policies) -> None:
+def assert_equal_to_pillow(
+    images: Pixels, ops: Integers, levels: Integers, signs: Integers, centres: Integers
+) -> None:
+    """All choices (B, 2), as the reference draws them; sign 1 is negative."""
     side = images.shape[-1]
-    ours = RandAugment(side, CPU).apply(torch.from_numpy(images), policies).numpy()
+    chosen = [torch.from_numpy(each) for each in (ops, levels, signs)]
+    amounts = signed_amounts(amount_table(google_code.amount, side), *chosen)
+    policies = Policies(chosen[0], amounts, centred_boxes(torch.from_numpy(centres), side // 4))
+    ours = google_code.make(side, CPU).apply(torch.from_numpy(images), policies).numpy()
     for place, image in enumerate(images):
         expected = pillow_chain(
             image,
-            [OPS[op] for op in policies.ops[place].tolist()],
-            policies.levels[place].tolist(),
-            [1 - 2 * sign for sign in policies.signs[place].tolist()],
-            policies.centres[place].tolist(),
+            [OPS[op] for op in ops[place]],
+            levels[place].tolist(),
+            (1 - 2 * signs[place]).tolist(),
+            centres[place].tolist(),
         )
         np.testing.assert_array_equal(ours[place], expected)
 
@@ -125,7 +125,7 @@ def test_every_operation_level_and_sign_equals_pillow(op: str, side: int) -> Non
     images = some_images(len(levels), side, seed=side)
     both = [np.stack([each, each], axis=1) for each in (levels, signs)]
     centres = np.full((len(levels), 2), side // 2)
-    assert_equal_to_pillow(images, policies_of(ops, both[0], both[1], centres))
+    assert_equal_to_pillow(images, ops, both[0], both[1], centres)
 
 
 @pytest.mark.parametrize("side", [8, 32])
@@ -133,30 +133,34 @@ def test_random_two_operation_policies_equal_pillow(side: int, seed: int) -> Non
     rng = np.random.default_rng([seed, side])
     count = 800
     shape = (count, 2)
-    policies = policies_of(
+    assert_equal_to_pillow(
+        some_images(count, side, seed),
         rng.integers(0, len(OPS), shape),
         rng.integers(1, 10, shape),
         rng.integers(0, 2, shape),
         rng.integers(0, side, shape),
     )
-    assert_equal_to_pillow(some_images(count, side, seed), policies)
 
 
 def test_policies_are_drawn_as_in_the_reference() -> None:
     count = 40_000
-    policies = draw_policies(count, 32, torch.Generator().manual_seed(0))
+    draw = google_code.make(32, CPU).recipe.draw
+    policies = draw(count, 32, torch.Generator().manual_seed(0))
     shares = torch.bincount(policies.ops.flatten(), minlength=len(OPS)) / (2 * count)
     expected = torch.full((len(OPS),), 0.5 / 14)
     expected[0] += 0.5  # each operation is left out with probability 0.5
     assert torch.allclose(shares, expected, atol=0.005)
-    assert set(policies.levels.flatten().tolist()) == set(range(1, 10))
-    assert set(policies.centres.flatten().tolist()) == set(range(32))
-    assert abs(policies.signs.float().mean() - 0.5) < 0.01
+    turns, counts = torch.unique(
+        policies.amounts[policies.ops == OPS.index("rotate")], return_counts=True
+    )
+    assert turns.tolist() == sorted(sign * 3 * level for sign in (-1, 1) for level in range(1, 10))
+    assert torch.allclose(counts / counts.sum(), torch.full((18,), 1 / 18), atol=0.02)
+    assert set((policies.boxes[:, :2] + 8).flatten().tolist()) == set(range(32))
 
 
 def test_randaugment_is_keyed_by_its_generator_only() -> None:
     images = torch.from_numpy(some_images(8, 16, seed=1))
-    augment = RandAugment(16, CPU)
+    augment = google_code.make(16, CPU)
     first, again, other = (augment(images, torch.Generator().manual_seed(s)) for s in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
