@@ -1,12 +1,49 @@
 #!/usr/bin/env bash
-# What only a GPU can show: run it once on one; everything is written below OUT.
+# All that only a GPU can show, in pieces; going on where it stopped.
 #
-#   benchmarks/gpu.sh DATA_ROOT OUT
-set -euo pipefail
-data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")")
-pytest -q -m gpu "$here/../tests"
-mkdir -p "$2" && cd "$2"
-time fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
-fmsel split --protos 12 --outliers 12 --force
-fmsel train --split splits/mixed.json --preset paper --steps 2000 --eval-every 500 --device cuda --force
-cat runs/mixed-seed0/summary.json
+#   benchmarks/gpu.sh DATA_ROOT OUT [SECONDS]
+#
+# Gives up after SECONDS (540 by default) and is simply called again until it prints "all done".
+# A piece that is finished leaves OUT/<piece>.log and is not run again; a training run that is cut
+# off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a torchvision root.
+# KEKMODEL=PATH adds the side-by-side with a checkout of kekmodel/FixMatch-pytorch.
+set -uo pipefail
+data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
+mkdir -p "$2" && cd "$2" || exit 1
+
+piece() { # piece NAME COMMAND...: run it once, within the time that is left
+    local name=$1 left=$((end - SECONDS)) code=0
+    shift
+    [ -e "$name.log" ] && return
+    [ "$left" -lt 20 ] && echo "time is up before $name: call again" && exit 3
+    echo "== $name: $*"
+    { time timeout --signal=TERM --kill-after=20 "$left" "$@"; } 2>&1 | tee "$name.part" || code=$?
+    if [ "$code" -ne 0 ]; then
+        echo "$name stopped with code $code (124, 130: time is up, call again)"
+        exit "$code"
+    fi
+    mv "$name.part" "$name.log"
+}
+
+train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
+    local name=$1 split=$2 again=()
+    shift 2
+    [ -e "runs/$name/config.json" ] && again=(--resume)
+    piece "$name" fmsel train --split "$split" --out "runs/$name" --device cuda \
+        --data-root "$data_root" "$@" "${again[@]}"
+}
+
+nvidia-smi > machine.txt
+piece tests pytest -q -m gpu "$here/../tests"
+piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
+for mode in eager graph compile; do
+    piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force
+done
+piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
+    --out bench-fp32.json --force
+[ -n "${KEKMODEL:-}" ] && piece side-by-side python "$here/side_by_side.py" \
+    --kekmodel "$KEKMODEL" --steps 40 --out side-by-side.json
+piece split fmsel split --random --per-class 25 --force
+# The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end.
+train paper-250 splits/random.json --preset paper
+echo "all done"

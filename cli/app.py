@@ -40,10 +40,10 @@ def fmsel_command(
 
 
 def _register() -> None:
-    for name in ("score", "train", "compare", "demo"):
+    for name in ("score", "train", "predict", "export", "compare", "demo"):
         command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
         app.command(name)(command)
-    for name in ("split", "plot"):
+    for name in ("split", "plot", "bench"):
         app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
 
 

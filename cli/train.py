@@ -41,6 +41,12 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    mode: Annotated[
+        str, typer.Option(help="How steps run: auto, eager, graph (CUDA) or compile.")
+    ] = "auto",
+    deterministic: Annotated[
+        bool, typer.Option("--deterministic", help="Equal bits on a GPU too, at some speed.")
+    ] = False,
     data_root: Annotated[
         Path | None, typer.Option(help="Where the images lie now, if they were moved.")
     ] = None,
@@ -119,6 +125,8 @@ def train(
         supervised_only=supervised_only,
         device=device,
         precision=precision,
+        execution=mode,
+        deterministic=deterministic,
         say=print,
     )
     method = "supervised only" if supervised_only else "FixMatch"

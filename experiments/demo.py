@@ -48,7 +48,7 @@ def run_demo(
         say: told a line about each finished step.
     Raises:
         DeviceError, OutputError: unusable `device` or `out`.
-        Interrupted: Ctrl-C or SIGTERM.
+        Interrupted: Ctrl-C, SIGTERM or SIGUSR1.
     """
     data, test = load_dataset("digits"), load_dataset("digits", "test")
     scores = score_dataset(data, settings=Settings(device=device, say=say))

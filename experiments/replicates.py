@@ -13,7 +13,11 @@ from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.loop import describe
 from fmsel.selection.split import Split
 from fmsel.selection.split.make import redraw
-from fmsel.training.engine.device import resolve_device, resolve_precision
+from fmsel.training.engine.device import (
+    resolve_device,
+    resolve_execution,
+    resolve_precision,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,6 +72,8 @@ def train_replicates(
     supervised_only: bool = False,
     device: str = "auto",
     precision: str = "auto",
+    execution: str = "auto",
+    deterministic: bool = False,
     progress: bool = True,
     say: Callable[[str], None] = lambda line: None,
 ) -> Iterator[tuple[Replicate, dict[str, Any]]]:
@@ -81,10 +87,11 @@ def train_replicates(
         replicates: one or more.
         say: told a line about each replicate that is kept.
         data, test, config, split_name, resume, force, supervised_only, device, precision,
-            progress: as for `train`.
+            execution, deterministic, progress: as for `train`.
     """
     target = resolve_device(device)
     real_precision = resolve_precision(precision, target)
+    real_execution = resolve_execution(execution, target)
 
     def finished(each: Replicate) -> bool:
         description = describe(
@@ -97,6 +104,8 @@ def train_replicates(
             supervised_only=supervised_only,
             device=target,
             precision=real_precision,
+            execution=real_execution,
+            deterministic=deterministic,
         )
         return RunFolder(each.out).finished_as(description)
 
@@ -121,6 +130,8 @@ def train_replicates(
             supervised_only=supervised_only,
             device=device,
             precision=precision,
+            execution=execution,
+            deterministic=deterministic,
             resume=again,
             force=force,
             progress=progress,

@@ -1,5 +1,6 @@
 """The images of every step, as a function of (seed, step): nothing to save, exact to resume."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -64,6 +65,25 @@ class Unlabelled:
     weak: Tensor  # (U, 3, H, W) float32 in [-1, 1]
     strong: Tensor  # (U, 3, H, W) float32 in [-1, 1]
     index: Tensor  # (U,) int64, positions in the unlabelled set, on the device
+
+
+def flat(labelled: Labelled, unlabelled: Unlabelled | None) -> tuple[Tensor, ...]:
+    """The tensors of one step, in an order that `grouped` knows."""
+    tensors = [labelled.images, labelled.labels]
+    if unlabelled is not None:
+        tensors += [unlabelled.weak, unlabelled.strong, unlabelled.index]
+    if labelled.probe is not None:
+        tensors += [labelled.probe.images, labelled.probe.record]
+    return tuple(tensors)
+
+
+def grouped(tensors: Sequence[Tensor]) -> tuple[Labelled, Unlabelled | None]:
+    """The inverse of `flat`; only a step with unlabelled images has a probe."""
+    probe = Probe(images=tensors[5], record=tensors[6]) if len(tensors) == 7 else None
+    labelled = Labelled(images=tensors[0], labels=tensors[1], probe=probe)
+    if len(tensors) == 2:
+        return labelled, None
+    return labelled, Unlabelled(weak=tensors[2], strong=tensors[3], index=tensors[4])
 
 
 class LabelledBatches:

@@ -10,7 +10,7 @@ from fmsel.fixmatch.rules import PseudoLabels
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars, float32; `total = labelled + lambda_u * unlabelled`."""
+    """Scalars, float32; `total = labelled + lambda_u * unlabelled + penalty`."""
 
     total: Tensor
     labelled: Tensor
@@ -35,12 +35,13 @@ def fixmatch_loss(
         logits: (B, C) float32, of the labelled images.
         labels: (B,) int64.
         strong: (U, C) float32, of the strong views.
-        pseudo: targets and weights, without gradient; its penalty joins the unlabelled loss.
+        pseudo: targets and weights, without gradient; its penalty joins the total as it is.
         lambda_u: weight of the unlabelled loss.
     """
     labelled = F.cross_entropy(logits, labels)
     each = F.cross_entropy(strong, pseudo.targets, reduction="none")  # (U,)
     unlabelled = (each * pseudo.weights).mean()
+    total = labelled + lambda_u * unlabelled
     if pseudo.penalty is not None:
-        unlabelled = unlabelled + pseudo.penalty(strong)
-    return Losses(labelled + lambda_u * unlabelled, labelled, unlabelled)
+        total = total + pseudo.penalty(strong)
+    return Losses(total, labelled, unlabelled)

@@ -1,6 +1,6 @@
 """One training step, and all that it changes."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
@@ -13,6 +13,7 @@ from fmsel.fixmatch.rules import PseudoLabels, Rule, WeakView
 from fmsel.training.augment.strong import LearnedAugment
 from fmsel.training.engine.device import Precision, autocast
 from fmsel.training.engine.ema import Ema
+from fmsel.training.engine.guard import Guard
 from fmsel.training.engine.optim import adam, set_lr, sgd
 
 
@@ -27,6 +28,7 @@ class Learner:
         learned: the strong augmentation, if it learns from probes.
 
     Attributes:
+        part_done: called with the name of each part of a step when it is issued; for timing.
         past_losses: labelled training loss of each evaluation so far; what plateau goes by.
     """
 
@@ -41,30 +43,67 @@ class Learner:
         self.learned = learned
         self.model = model.to(memory_format=torch.channels_last)
         self.rule, self.config, self.precision = rule, config, precision
-        self.device = next(model.parameters()).device
+        weight = next(model.parameters())
+        self.device = weight.device
         self.ema = Ema(self.model, config.ema_decay, config.ema_ramp)
+        self.guard = Guard(self.device)
         self.optimizer = make_optimizer(self.model, config)
+        self.optimizer.found_inf = self.guard.frozen  # type: ignore[attr-defined]
+        learned_state = learned.state_dict() if learned is not None else {}
+        self.changed_on_the_way = [
+            *self.model.buffers(),
+            *rule.state_dict().values(),
+            *learned_state.values(),
+        ]
         self.schedule = config.learning_rate
+        self.decay = torch.tensor(config.ema_decay, dtype=weight.dtype, device=self.device)
+        self.forward: Callable[[Tensor], Tensor] = self.model
         self.past_losses: list[float] = []
+        self.part_done: Callable[[str], None] = lambda part: None
+
+    def compile(self) -> None:
+        """Fuse what the network does between its convolutions; takes a minute at the first step."""
+        self.forward = torch.compile(self.model)
 
     def step(
         self, step: int, labelled: Labelled, unlabelled: Unlabelled | None
     ) -> tuple[Losses, PseudoLabels | None]:
-        """Learn from one batch; `unlabelled` None is supervised training.
+        """Learn from one batch; `unlabelled` None is supervised training."""
+        self.prepare(step)
+        return self.update(labelled, unlabelled)
+
+    def prepare(self, step: int) -> None:
+        """Put the numbers that change with the step where `update` reads them."""
+        self.guard.begin(step)
+        set_lr(self.optimizer, self.schedule(step, self.past_losses))
+        self.decay.fill_(self.ema.decay_at(step))
+
+    def update(
+        self, labelled: Labelled, unlabelled: Unlabelled | None
+    ) -> tuple[Losses, PseudoLabels | None]:
+        """Learn from one batch as prepared: work for the device alone, which may be captured.
 
         Weak views take part in the forward pass with gradients: they share batch norm's batch
-        with the others, so gradients reach them through its mean and variance.
+        with the others, so gradients reach them through its mean and variance. From the first
+        step whose loss is not finite nothing changes any more; see `Guard`.
         """
+        self.guard.keep(self.changed_on_the_way)
         if self.learned is not None and labelled.probe is not None:
             probabilities = self.averaged_softmax(labelled.probe.images)
             self.learned.learn(labelled.probe, probabilities, labelled.labels)
         self.model.train()
         losses, pseudo = self._losses(labelled, unlabelled)
-        set_lr(self.optimizer, self.schedule(step, self.past_losses))
+        self.part_done("forward")
         self.optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
+        gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.guard.judge(losses.total.detach(), gradients)
+        self.part_done("backward")
         self.optimizer.step()
-        self.ema.update(self.model, step)
+        self.part_done("update")
+        self.ema.update(self.model, self.guard.held(self.decay, 1.0))
+        self.guard.put_back(self.changed_on_the_way)
+        self.part_done("ema")
         return losses, pseudo
 
     @torch.no_grad()
@@ -101,14 +140,14 @@ class Learner:
 
     def _logits(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
-            logits: Tensor = self.model(images.contiguous(memory_format=torch.channels_last))
+            logits: Tensor = self.forward(images.contiguous(memory_format=torch.channels_last))
         return logits
 
     def state_dict(self) -> dict[str, Any]:
         """All that later steps depend on."""
         return {
             "model": self.model.state_dict(),
-            "optimizer": self.optimizer.state_dict(),
+            "optimizer": self.optimizer.state_dict()["state"],
             "ema": dict(self.ema.average),
             "rule": self.rule.state_dict(),
         }
@@ -116,17 +155,23 @@ class Learner:
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """The inverse of `state_dict`."""
         self.model.load_state_dict(state["model"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        groups = self.optimizer.state_dict()["param_groups"]  # the configuration's, not the file's
+        self.optimizer.load_state_dict({"state": state["optimizer"], "param_groups": groups})
         self.ema.load(state["ema"])
         self.rule.load_state_dict(state["rule"])
 
 
 def make_optimizer(model: nn.Module, config: FixMatchConfig) -> torch.optim.Optimizer:
     """The configured optimiser."""
-    decay: Any = {"weight_decay": config.weight_decay, "decay_all": config.decay_all}
+    shared: Any = {
+        "lr": config.lr,
+        "weight_decay": config.weight_decay,
+        "decay_all": config.decay_all,
+        "fused": True,
+    }
     if config.optimizer == "adam":
-        return adam(model, lr=config.lr, **decay)
-    return sgd(model, lr=config.lr, momentum=config.momentum, **decay)
+        return adam(model, **shared)
+    return sgd(model, momentum=config.momentum, **shared)
 
 
 def interleaved(batch: int, mu: int, device: torch.device) -> Tensor:

@@ -1,6 +1,7 @@
 """The settings of the report's ablations: what each changes in a step, and what it must not."""
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
@@ -40,7 +41,7 @@ def learner(**settings: object) -> Learner:
 def batch() -> tuple[Labelled, Unlabelled]:
     generator = torch.Generator().manual_seed(1)
     images = torch.randn(B * (1 + 2 * MU), 3, 6, 6, generator=generator, dtype=torch.float64)
-    x, weak, strong = images.split([B, B * MU, B * MU])
+    x, weak, strong = torch.split(images, [B, B * MU, B * MU])
     return (
         Labelled(images=x, labels=torch.arange(B)),
         Unlabelled(weak=weak, strong=strong, index=torch.arange(B * MU)),
@@ -83,7 +84,7 @@ def test_without_average_the_evaluated_weights_are_the_live_ones() -> None:
         {"warmup": 2},
     ],
 )
-def test_each_setting_changes_the_weights(settings: dict[str, object]) -> None:
+def test_each_setting_changes_the_weights(settings: dict[str, Any]) -> None:
     plain, other = trained(), trained(**settings)
     assert any(not torch.equal(other[name], value) for name, value in plain.items())
     assert all(torch.isfinite(value).all() for value in other.values())

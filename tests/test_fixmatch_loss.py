@@ -121,7 +121,7 @@ def test_presets_follow_device_and_size() -> None:
         ({"lambda_u": -1.0}, "lambda_u=-1.0 must be at least 0"),
         ({"threshold": 1.5}, "threshold=1.5 must be a probability, 0..1"),
         ({"bn_momentum": 0.0}, r"bn_momentum=0.0 must be in \(0, 1\]"),
-        ({"rule": "magic"}, "unknown rule 'magic'; use one of fixed"),
+        ({"rule": "magic"}, "unknown rule 'magic'; use one of adamatch"),
         ({"arch": "magic"}, "unknown arch 'magic'"),
         ({"magic": 1}, "unknown setting magic; known: "),
     ],

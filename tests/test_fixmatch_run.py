@@ -22,11 +22,11 @@ from fmsel.experiments.replicates import plan_replicates
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run import RunRecord, reported_accuracy, train
+from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.inputs import prepare_inputs
 from fmsel.fixmatch.run.progress import LiveLine
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.split import Split
-from fmsel.training.engine.checkpoint import load_checkpoint
 
 TINY = FixMatchConfig(
     arch="small-conv-4",
@@ -96,6 +96,13 @@ def rows_of(out: Path) -> list[dict[str, Any]]:
     return [{k: v for k, v in row.items() if k not in clocks} for row in rows]
 
 
+def checkpoint_of(out: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    """(tensors, state) of the newest checkpoint."""
+    saved = RunFolder(out).restore(torch.device("cpu"))
+    assert saved is not None
+    return saved
+
+
 def stop_after(steps: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Send this process a SIGTERM during step number `steps`."""
     advance = Session.advance
@@ -139,7 +146,7 @@ def test_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert summary["accuracy"] == expected["accuracy"]
     assert rows_of(cut) == rows_of(whole)
     assert [row["step"] for row in rows_of(cut)] == [4, 8, 12]
-    first, second = (load_checkpoint(out / "checkpoint.pt")[0] for out in (whole, cut))
+    first, second = (checkpoint_of(out)[0] for out in (whole, cut))
     assert_equal_state(first, second)
 
 
@@ -230,7 +237,7 @@ def test_nan_loss_stops_and_keeps_the_last_good_checkpoint(
     monkeypatch.setattr(Session, "advance", spoil)
     with pytest.raises(FmselError, match=r"the loss became nan .* smaller --lr than 0.03"):
         train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **FP32)
-    assert load_checkpoint(tmp_path / "run" / "checkpoint.pt")[1]["step"] == 4
+    assert checkpoint_of(tmp_path / "run")[1]["step"] == 4
 
 
 def test_existing_folders_are_kept_unless_forced(tmp_path: Path) -> None:
@@ -357,7 +364,7 @@ def test_gpu_steps_agree_with_the_cpu(tmp_path: Path) -> None:
     config = dataclasses.replace(TINY, steps=3, eval_every=1)
     for device in ("cpu", "cuda"):
         train(SPLIT, DATA, TEST, config, tmp_path / device, **{**FP32, "device": device})
-    states = [load_checkpoint(tmp_path / d / "checkpoint.pt")[0] for d in ("cpu", "cuda")]
+    states = [checkpoint_of(tmp_path / device)[0] for device in ("cpu", "cuda")]
     first, second = (state["learner"]["model"] for state in states)
     for name in first:
         torch.testing.assert_close(first[name], second[name], rtol=1e-3, atol=1e-4)
@@ -390,4 +397,4 @@ def test_sigterm_in_a_process_saves_and_exits_130(tmp_path: Path) -> None:
     _, errors = process.communicate(timeout=60)
     assert process.returncode == 130, errors
     assert "--resume to go on" in errors
-    assert load_checkpoint(out / "checkpoint.pt")[1]["step"] > 0
+    assert checkpoint_of(out)[1]["step"] > 0

@@ -1,11 +1,21 @@
 """What all packages share: seeds, reading and writing artefacts."""
 
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
-from fmsel.artefacts import atomic_path, check_output, dumps, read_json, sha256_array, write_json
+from fmsel.artefacts import (
+    atomic_path,
+    check_output,
+    dumps,
+    read_json,
+    sha256_array,
+    write_json,
+    write_text,
+)
 from fmsel.errors import ArtefactError, OutputError
 from fmsel.seeds import generator, torch_seed
 
@@ -27,6 +37,28 @@ def test_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path) -> None:
         raise ZeroDivisionError
     assert [p.name for p in path.parent.iterdir()] == ["a.json"]
     assert read_json(path, "thing") == {"a": [1, 2], "b": {"c": None}}
+
+
+def test_contents_then_names_are_flushed_to_disk(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the order that survives a crash at any moment: file, rename, every folder with a name."""
+    path, events = tmp_path / "new" / "deep" / "a.txt", list[int | str]()
+    fsync, replace = os.fsync, Path.replace
+
+    def record_fsync(number: int) -> None:
+        events.append(os.fstat(number).st_ino)
+        fsync(number)
+
+    def record_replace(self: Path, target: Any) -> Path:
+        events.append("rename")
+        return replace(self, target)
+
+    monkeypatch.setattr(os, "fsync", record_fsync)
+    monkeypatch.setattr(Path, "replace", record_replace)
+    write_text(path, "x")
+    file, deep, new, old = (p.stat().st_ino for p in (path, *path.parents[:3]))
+    assert events == [file, "rename", deep, new, old]
 
 
 def test_existing_file_is_kept(tmp_path: Path) -> None:

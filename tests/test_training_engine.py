@@ -1,8 +1,7 @@
-"""Optimiser, schedule, average, checkpoints and signals, against closed forms."""
+"""Optimiser, schedule, average and signals, against closed forms."""
 
 import os
 import signal
-from pathlib import Path
 
 import pytest
 import torch
@@ -10,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fmsel.errors import ArtefactError, DeviceError, OptionError
-from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
+from fmsel.errors import DeviceError, OptionError
 from fmsel.training.engine.device import resolve_device, resolve_precision
 from fmsel.training.engine.ema import Ema
 from fmsel.training.engine.optim import set_lr, sgd
@@ -67,7 +65,7 @@ def test_average_equals_its_closed_form(ramp: bool) -> None:
     decays = [min(0.7, (1 + t) / (10 + t)) if ramp else 0.7 for t in range(30)]
     for t in range(30):
         nn.init.constant_(model.weight, t + 1.0)
-        ema.update(model, t)
+        ema.update(model, ema.decay_at(t))
     expected = sum(
         (t + 1) * (1 - decays[t]) * torch.tensor(decays[t + 1 :]).prod().item() for t in range(30)
     )
@@ -85,35 +83,7 @@ def test_averaged_network_uses_the_live_running_statistics() -> None:
     assert torch.equal(ema.forward(model, image), model(image))
 
 
-def test_checkpoint_round_trip(tmp_path: Path) -> None:
-    tensors = {"model": {"w": torch.arange(3.0)}, "optimizer": {"state": {0: {"v": torch.ones(1)}}}}
-    save_checkpoint(tmp_path / "c.pt", tensors, {"step": 3, "rows": [{"a": 0.1}]})
-    loaded, state = load_checkpoint(tmp_path / "c.pt")
-    assert torch.equal(loaded["model"]["w"], torch.arange(3.0))
-    assert state == {"step": 3, "rows": [{"a": 0.1}]}
-    assert [path.name for path in tmp_path.iterdir()] == ["c.pt"]
-
-
-def test_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
-    path = tmp_path / "c.pt"
-    save_checkpoint(path, {}, {"step": 1})
-    with pytest.raises(TypeError):
-        save_checkpoint(path, {}, {"step": object()})
-    assert load_checkpoint(path)[1] == {"step": 1}
-
-
-def test_broken_and_missing_checkpoints_are_refused(tmp_path: Path) -> None:
-    path = tmp_path / "c.pt"
-    with pytest.raises(ArtefactError, match=f"there is no checkpoint {path}"):
-        load_checkpoint(path)
-    save_checkpoint(path, {"w": torch.ones(1000)}, {})
-    for content in (b"nonsense", b"", path.read_bytes()[:500]):
-        path.write_bytes(content)
-        with pytest.raises(ArtefactError, match=rf"the checkpoint {path} is broken"):
-            load_checkpoint(path)
-
-
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
 def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Signals) -> None:
     received: list[int] = []
     before = signal.signal(number, lambda which, frame: received.append(which))

@@ -1,7 +1,8 @@
 """Pseudo-label rules: which predictions on weak views become targets, and with what weight.
 
-Every module in this folder is one rule, named by its file, and defines
-`make(context: RuleContext) -> Rule`. A new rule is one new file.
+Every plain module in this folder is one rule, named by its file, and defines
+`make(context: RuleContext) -> Rule`. A new rule is one new file. The sub-package `parts` holds what
+rules share.
 """
 
 import pkgutil
@@ -82,7 +83,7 @@ class Rule(Protocol):
 
 def rule_names() -> list[str]:
     """Names of the rules there are."""
-    return sorted(module.name for module in pkgutil.iter_modules(__path__))
+    return sorted(module.name for module in pkgutil.iter_modules(__path__) if not module.ispkg)
 
 
 def check_rule(name: str) -> None:

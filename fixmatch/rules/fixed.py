@@ -6,20 +6,18 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from fmsel.fixmatch.rules import PseudoLabels, RuleContext, WeakView
+from fmsel.fixmatch.rules.parts.predictions import thresholded
+from fmsel.fixmatch.rules.parts.prior import refuse_prior
 
 
 @dataclass(frozen=True)
 class Fixed:
     """Keep the prediction where its probability reaches the threshold; stateless."""
 
-    threshold: float
-    temperature: float
-    hard: bool
+    context: RuleContext
 
     def __call__(self, view: WeakView) -> PseudoLabels:
-        confidence, classes = view.logits.softmax(dim=1).max(dim=1)  # (U,), (U,)
-        targets = classes if self.hard else (view.logits / self.temperature).softmax(dim=1)
-        return PseudoLabels(targets, (confidence >= self.threshold).float())
+        return thresholded(view.logits, self.context.threshold, self.context)
 
     def state_dict(self) -> dict[str, Tensor]:
         return {}
@@ -29,4 +27,6 @@ class Fixed:
 
 
 def make(context: RuleContext) -> Fixed:
-    return Fixed(context.threshold, context.temperature, context.hard)
+    """Raises OptionError if a prior is given."""
+    refuse_prior("fixed", context)
+    return Fixed(context)

@@ -1,6 +1,7 @@
 """`RunFolder`: the files of one run, each written atomically."""
 
 import json
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,15 +11,19 @@ import torch
 
 from fmsel.artefacts import check_output, read_json, write_json, write_text
 from fmsel.errors import ArtefactError, OutputError
-from fmsel.fixmatch.run.record import CHECKPOINT, CONFIG, METRICS, SCHEMA, SPLIT, SUMMARY
+from fmsel.fixmatch.run.record import CHECKPOINTS, CONFIG, METRICS, SCHEMA, SPLIT, SUMMARY
 from fmsel.selection.split import Split
 from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
+
+KEPT = 2  # checkpoints, so that one may break
+OLD_CHECKPOINT = "checkpoint.pt"  # what fmsel wrote before it had a folder of them
 
 # What a resumed run must share with its beginning, and how a message calls it.
 IDENTITY = {
     "mode": ("mode",),
     "seed": ("seed",),
     "precision": ("precision",),
+    "deterministic": ("deterministic",),
     "images (sha256)": ("dataset", "images_sha256"),
     "labels (sha256)": ("dataset", "labels_sha256"),
     "split (sha256)": ("split", "sha256"),
@@ -44,17 +49,21 @@ class RunFolder:
                 f"{self.path} already exists; pass --resume to go on with it, "
                 "--force to replace it, or --out elsewhere"
             )
-        foreign = self.path.is_dir() and any(self.path.iterdir())
+        foreign = self.path.is_dir() and any(p.suffix != ".tmp" for p in self.path.iterdir())
         if self.path.is_file() or (foreign and not (self.path / CONFIG).exists()):
             raise OutputError(f"{self.path} is not a run folder; choose another --out")
 
     def begin(self, config: Mapping[str, Any], split: Split) -> None:
-        """Replace what an old run left by the files of a new one."""
+        """Replace what an old run left by the files of a new one.
+
+        The configuration comes first: from then on the folder can be resumed or replaced.
+        """
         check_output(self.path / CONFIG, force=True)
-        for name in (SUMMARY, METRICS, CHECKPOINT):
-            (self.path / name).unlink(missing_ok=True)
-        split.save(self.path / SPLIT, force=True)
+        files = [self.path / name for name in (SUMMARY, METRICS, OLD_CHECKPOINT)]
+        for old in files + self._checkpoints():
+            old.unlink(missing_ok=True)
         write_json(self.path / CONFIG, {"schema_version": SCHEMA, **config}, force=True)
+        split.save(self.path / SPLIT, force=True)
 
     def check_same(self, config: Mapping[str, Any]) -> None:
         """Refuse to go on with a run that was started differently.
@@ -92,16 +101,59 @@ class RunFolder:
     def save(
         self, tensors: Mapping[str, Any], state: Mapping[str, Any], rows: Sequence[Any]
     ) -> None:
-        """Write the checkpoint, then the metrics that belong to it."""
-        save_checkpoint(self.path / CHECKPOINT, tensors, state)
+        """Write the checkpoint of `state["step"]`, then the metrics that belong to it.
+
+        The last `KEPT` checkpoints stay; what a killed process left half written does not.
+        """
+        path = self.path / CHECKPOINTS / f"step-{state['step']:08d}.safetensors"
+        save_checkpoint(path, tensors, state)
+        self.write_rows(rows)
+        found = self._checkpoints()
+        kept = [each for each in found if each.name <= path.name][:KEPT]
+        for old in {*found, *path.parent.glob(".step-*.tmp")} - set(kept):
+            old.unlink(missing_ok=True)
+
+    def go_on(self, split: Split, rows: Sequence[Any]) -> None:
+        """Make the other files agree with the checkpoint, whenever the run was killed."""
+        split.save(self.path / SPLIT, force=True)
+        self.write_rows(rows)
+
+    def write_rows(self, rows: Sequence[Any]) -> None:
+        """Replace metrics.jsonl."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(self.path / METRICS, lines, force=True)
 
     def restore(self, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]] | None:
-        """(tensors, state) of the checkpoint; None where the run stopped before its first."""
-        if not (self.path / CHECKPOINT).exists():
-            return None
-        return load_checkpoint(self.path / CHECKPOINT, device)
+        """(tensors, state) of the newest good checkpoint; None where the run has none yet.
+
+        Warns of broken ones that are newer. Changes nothing.
+
+        Raises:
+            ArtefactError: there are checkpoints, but no good one.
+        """
+        broken: list[str] = []
+        for path in self._checkpoints():
+            try:
+                saved = load_checkpoint(path, device)
+            except ArtefactError:
+                broken.append(str(path))
+                continue
+            if broken:
+                names = ", ".join(broken)
+                warnings.warn(f"left out {names}, which is broken; using {path}", stacklevel=2)
+            return saved
+        if broken:
+            raise ArtefactError(f"no checkpoint of {self.path} is whole; train again with --force")
+        if (self.path / OLD_CHECKPOINT).exists():
+            raise ArtefactError(
+                f"{self.path / OLD_CHECKPOINT} is of an older fmsel, which wrote checkpoints of "
+                "another form; train again with --force"
+            )
+        return None
+
+    def _checkpoints(self) -> list[Path]:
+        """The newest first."""
+        return sorted((self.path / CHECKPOINTS).glob("step-*.safetensors"), reverse=True)
 
     def finish(self, summary: Mapping[str, Any]) -> None:
         write_json(self.path / SUMMARY, summary, force=True)

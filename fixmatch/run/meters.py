@@ -8,6 +8,8 @@ from torch import Tensor
 from fmsel.fixmatch.loss import Losses
 from fmsel.fixmatch.rules import PseudoLabels
 
+COLLAPSE_MASK = 0.5  # no alarm while fewer images than this share have a pseudo-label
+
 
 @dataclass(frozen=True)
 class Means:
@@ -16,9 +18,12 @@ class Means:
     Attributes:
         steps: number of steps.
         loss, loss_labelled, loss_unlabelled: of one batch.
-        mask_rate: share of unlabelled images with a weight above 0; None in supervised runs.
-        pseudo_label_accuracy: share of right ones among those whose label the data set knows, an
-            oracle; None without any.
+        mask_rate: mean weight of the unlabelled images: where weights are 0 or 1, the share of
+            those with a pseudo-label; None in supervised runs.
+        pseudo_label_accuracy: share of right pseudo-labels, by weight, among those whose label the
+            data set knows, an oracle; None without any.
+        largest_class_share: of the pseudo-labels, by weight, the share of the commonest class;
+            None without any.
     """
 
     steps: int
@@ -27,6 +32,22 @@ class Means:
     loss_unlabelled: float
     mask_rate: float | None
     pseudo_label_accuracy: float | None
+    largest_class_share: float | None
+
+
+def collapsed(mask_rate: float | None, share: float | None, n_classes: int) -> bool:
+    """Whether one class has taken the mask.
+
+    Most images have a pseudo-label (few confident ones of one class are common early on), and the
+    commonest class has more of them than half-way between its part of balanced data and all.
+
+    Args:
+        mask_rate, share: `Means.mask_rate` and `Means.largest_class_share`.
+        n_classes: C.
+    """
+    if mask_rate is None or share is None:
+        return False
+    return mask_rate > COLLAPSE_MASK and share > (1 + 1 / n_classes) / 2
 
 
 class Meters:
@@ -35,12 +56,17 @@ class Meters:
     Args:
         truth: (N,) int64 labels of the unlabelled set, -1 where unknown; they are only measured
             against, never trained on.
-        device: where the sums are kept.
+        n_classes: C.
+        frozen: () float32 on the device; while it is 1, nothing is added.
+
+    Attributes:
+        sums: (7 + C,) float64; the last C count pseudo-labels by class.
     """
 
-    def __init__(self, truth: Tensor, device: torch.device) -> None:
-        self.truth = truth
-        self.sums = torch.zeros(7, dtype=torch.float64, device=device)
+    def __init__(self, truth: Tensor, n_classes: int, frozen: Tensor) -> None:
+        self.truth, self.frozen = truth, frozen
+        self.classes = torch.arange(n_classes, device=truth.device)
+        self.sums = torch.zeros(7 + n_classes, dtype=torch.float64, device=truth.device)
 
     @torch.no_grad()
     def add(self, losses: Losses, pseudo: PseudoLabels | None, index: Tensor | None) -> None:
@@ -54,17 +80,21 @@ class Meters:
         ]
         if pseudo is None or index is None:
             row += [zero, zero, zero]
+            counts = zero.new_zeros(len(self.classes))
         else:
-            used = pseudo.weights > 0
-            truth = self.truth[index]
-            judged = used & (truth >= 0)
-            right = judged & (truth == pseudo.classes)
-            row += [used.float().mean(), judged.float().sum(), right.float().sum()]
-        self.sums += torch.stack(row).double()
+            weights, truth = pseudo.weights, self.truth[index]
+            judged = weights * (truth >= 0)
+            right = judged * (truth == pseudo.classes)
+            row += [weights.mean(), judged.sum(), right.sum()]
+            # Not bincount, which waits for the device.
+            hits = (pseudo.classes[:, None] == self.classes) * weights[:, None]  # (U, C)
+            counts = hits.sum(dim=0)
+        added = torch.cat([torch.stack(row).double(), counts.double()])
+        self.sums += torch.where(self.frozen > 0, 0.0, added)
 
     def read(self, supervised: bool) -> Means:
         """The means so far; waits for the device. At least one step must have been added."""
-        steps, loss, labelled, unlabelled, mask, judged, right = self.sums.tolist()
+        steps, loss, labelled, unlabelled, mask, judged, right, *counts = self.sums.tolist()
         return Means(
             steps=int(steps),
             loss=loss / steps,
@@ -72,6 +102,7 @@ class Meters:
             loss_unlabelled=unlabelled / steps,
             mask_rate=None if supervised else mask / steps,
             pseudo_label_accuracy=right / judged if judged else None,
+            largest_class_share=max(counts) / sum(counts) if any(counts) else None,
         )
 
     def reset(self) -> None:

@@ -1,13 +1,19 @@
 """`Session`: one run in memory; advance, evaluate, save, restore."""
 
-import math
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import FmselError
-from fmsel.fixmatch.batches import LabelledBatches, UnlabelledBatches
+from fmsel.fixmatch.batches import (
+    Labelled,
+    LabelledBatches,
+    Unlabelled,
+    UnlabelledBatches,
+    flat,
+    grouped,
+)
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.run.evaluate import evaluate
@@ -16,7 +22,8 @@ from fmsel.fixmatch.run.meters import Meters
 from fmsel.fixmatch.run.record import reported_accuracy
 from fmsel.fixmatch.step import Learner
 from fmsel.training.augment.strong import LearnedAugment, make_strong
-from fmsel.training.engine.device import Precision
+from fmsel.training.engine.capture import Captured
+from fmsel.training.engine.device import Execution, Precision
 from fmsel.training.networks.build import build_network
 
 
@@ -30,6 +37,7 @@ class Session:
         seed: the training seed.
         supervised_only: leave out the unlabelled images and their loss.
         precision: of the convolutions.
+        execution: how a step is run.
 
     Attributes:
         step: steps done.
@@ -46,6 +54,7 @@ class Session:
         seed: int,
         supervised_only: bool,
         precision: Precision,
+        execution: Execution = "eager",
     ) -> None:
         images, device = inputs.images, inputs.images.device
         self.inputs, self.config, self.supervised = inputs, config, supervised_only
@@ -83,7 +92,12 @@ class Session:
             else UnlabelledBatches(images, config.mu * config.batch, weak, self.strong, seed)
         )
         self.learner = Learner(model.to(device), rule, config, precision, learned)
-        self.meters = Meters(inputs.truth, device)
+        if execution == "compile":
+            self.learner.compile()
+        self.captured: Captured | None = None
+        if execution != "eager" and device.type == "cuda":
+            self.captured = Captured(lambda *tensors: self._learn(*grouped(tensors)))
+        self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
@@ -103,9 +117,16 @@ class Session:
         """One training step."""
         labelled = self.labelled(self.step)
         unlabelled = None if self.unlabelled is None else self.unlabelled(self.step)
-        losses, pseudo = self.learner.step(self.step, labelled, unlabelled)
-        self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
+        self.learner.prepare(self.step)
+        if self.captured is None:
+            self._learn(labelled, unlabelled)
+        else:
+            self.captured(*flat(labelled, unlabelled))
         self.step += 1
+
+    def _learn(self, labelled: Labelled, unlabelled: Unlabelled | None) -> None:
+        losses, pseudo = self.learner.update(labelled, unlabelled)
+        self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
 
     @property
     def evaluation_due(self) -> bool:
@@ -142,6 +163,7 @@ class Session:
                 "loss_unlabelled": means.loss_unlabelled,
                 "mask_rate": means.mask_rate,
                 "pseudo_label_accuracy": means.pseudo_label_accuracy,
+                "largest_class_share": means.largest_class_share,
                 "lr": self.learner.schedule(self.step, self.learner.past_losses),
                 "images_per_s": rate * self.images_per_step,
                 "it_per_s": rate,
@@ -153,12 +175,11 @@ class Session:
         return True
 
     def check_finite(self) -> None:
-        """Raises FmselError if a loss since the last evaluation was not finite."""
-        total = float(self.meters.sums[1])
-        if not math.isfinite(total):
+        """Waits for the device; raises FmselError if the guard has frozen the learner."""
+        if first := int(self.learner.guard.first_bad):
             raise FmselError(
-                f"the loss became {total} before step {self.step}; train again with a smaller --lr "
-                f"than {self.config.lr}"
+                f"the loss became nan or infinite at step {first:,} of {self.config.steps:,}; "
+                f"train again with a smaller --lr than {self.config.lr}"
             )
 
     def clock(self) -> float:

@@ -6,7 +6,7 @@ import os
 import platform
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -47,13 +47,15 @@ def _unwritable(path: Path, error: OSError) -> OutputError:
 def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
     """Yield a temporary name beside `path`; flush it to disk and rename it on success.
 
-    On any exception the temporary file is removed and `path` is left as it was.
+    Once this returns, not even a crash of the machine loses the file. On any exception the
+    temporary file is removed and `path` is left as it was.
 
     Raises:
         OutputError: as `check_output`, or the disk refused the write.
     """
     check_output(path, force)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    new = [folder for folder in path.absolute().parents if not folder.exists()]
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
@@ -67,6 +69,18 @@ def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
         raise OutputError(f"cannot write {path} ({error.strerror or error})") from error
     finally:
         temporary.unlink(missing_ok=True)
+    for folder in (path.absolute().parent, *(each.parent for each in new)):
+        _flush_folder(folder)
+
+
+def _flush_folder(folder: Path) -> None:
+    """Bring the names in a folder to disk, where the file system can do that."""
+    with suppress(OSError):
+        number = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(number)
+        finally:
+            os.close(number)
 
 
 def write_text(path: Path, text: str, force: bool = False) -> None:

@@ -33,4 +33,4 @@ class DeviceError(FmselError, RuntimeError):
 
 
 class Interrupted(FmselError):
-    """Work stopped by Ctrl-C or SIGTERM after saving its state; the command line exits 130."""
+    """Work stopped by Ctrl-C or a signal after saving its state; the command line exits 130."""

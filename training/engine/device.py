@@ -1,5 +1,6 @@
 """Resolve the device and the precision once, prove that they work, pass them down."""
 
+import os
 from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Literal
@@ -9,6 +10,7 @@ import torch
 from fmsel.errors import DeviceError, OptionError
 
 Precision = Literal["fp32", "bf16"]
+Execution = Literal["eager", "graph", "compile"]
 KINDS = ("cpu", "cuda", "mps")  # the device types to train on
 
 
@@ -42,6 +44,44 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
     if name == "bf16":
         return "bf16"
     raise OptionError(f"precision {name!r} must be one of auto, fp32, bf16")
+
+
+def resolve_execution(name: str, device: torch.device) -> Execution:
+    """How steps are run: "auto" is a CUDA graph on a GPU and eager elsewhere.
+
+    "graph" replays a recorded step; "compile" does so after torch.compile has fused the network
+    (on a CPU it only compiles). All compute the same, to rounding.
+
+    Raises:
+        OptionError: an unknown name, or a graph without a CUDA device.
+    """
+    if name == "auto":
+        return "graph" if device.type == "cuda" else "eager"
+    if name == "graph" and device.type == "cuda":
+        return "graph"
+    if name == "graph":
+        raise OptionError("mode 'graph' needs a CUDA device; use eager or compile")
+    if name == "eager":
+        return "eager"
+    if name == "compile":
+        return "compile"
+    raise OptionError(f"mode {name!r} must be one of auto, eager, graph, compile")
+
+
+def configure_backends(device: torch.device, deterministic: bool) -> None:
+    """Let convolutions be exact fp32 where fp32 is asked for, and as fast as they can be.
+
+    Sets torch's global switches: no TF32; kernels chosen by trial, or with `deterministic` such as
+    give the same bits in every process.
+    """
+    if device.type != "cuda":
+        return
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
+    torch.backends.cudnn.benchmark = not deterministic
+    torch.use_deterministic_algorithms(deterministic)
+    if deterministic:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:

@@ -30,10 +30,16 @@ class Ema:
         return min(self.decay, (1 + step) / (10 + step)) if self.ramp else self.decay
 
     @torch.no_grad()
-    def update(self, model: nn.Module, step: int) -> None:
-        """`average = d * average + (1 - d) * parameters`, d = `decay_at(step)`."""
-        live = [p.detach() for p in model.parameters()]
-        torch._foreach_lerp_(list(self.average.values()), live, 1 - self.decay_at(step))
+    def update(self, model: nn.Module, decay: float | Tensor) -> None:
+        """`average = decay * average + (1 - decay) * parameters`.
+
+        Args:
+            model: the network.
+            decay: `decay_at(step)`, or a 0-dimensional tensor of it on the device.
+        """
+        average, live = list(self.average.values()), [p.detach() for p in model.parameters()]
+        torch._foreach_mul_(average, decay)
+        torch._foreach_add_(average, torch._foreach_mul(live, 1 - decay))
 
     def forward(self, model: nn.Module, images: Tensor) -> Tensor:
         """The averaged network's logits, (B, C); `model` lends its buffers and its mode."""

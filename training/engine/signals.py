@@ -1,4 +1,4 @@
-"""Ctrl-C and SIGTERM as a flag that a training loop polls, so that it can save and leave."""
+"""Ctrl-C, SIGTERM and SIGUSR1 as a flag that a training loop polls, to save and leave."""
 
 import signal
 import threading
@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # batch systems warn by the last two
 
 
 class StopFlag:
@@ -21,7 +21,7 @@ class StopFlag:
 
 @contextmanager
 def stop_flag() -> Iterator[StopFlag]:
-    """Yield a flag that the first SIGINT or SIGTERM sets; a second one acts as it did before.
+    """Yield a flag that the first of `SIGNALS` sets; a second one acts as it did before.
 
     The previous handlers come back at the first signal and on leaving. Outside the main thread,
     where Python allows no handlers, the flag is simply never set.

@@ -1,0 +1,172 @@
+"""`load_trained`: a run's averaged network, read back from its folder."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from fmsel.artefacts import read_json, sha256_file
+from fmsel.datasets import ImageDataset, Source, load_dataset
+from fmsel.errors import ArtefactError, OptionError
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.run.folder import RunFolder
+from fmsel.fixmatch.run.record import CONFIG, SCHEMA
+from fmsel.training.augment.weak import to_float
+from fmsel.training.networks.build import build_network
+
+DATASET_FIELDS = {"dataset", "source", "n", "images_sha256"}
+
+
+class Classifier(nn.Module):
+    """A network that takes images as they are decoded, and gives class probabilities.
+
+    Args:
+        network: (B, 3, S, S) float32 in [-1, 1] -> (B, C) logits.
+    """
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, S, S, 3) uint8 -> (B, C) float32, each row sums to 1."""
+        logits: Tensor = self.network(to_float(images.permute(0, 3, 1, 2)))
+        return logits.float().softmax(dim=1)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Trained:
+    """A run's network as FixMatch evaluates it.
+
+    Attributes:
+        run: the run folder.
+        network: the averaged parameters with the live batch norm statistics, in evaluation mode;
+            (B, 3, S, S) float32 in [-1, 1] -> (B, C) logits.
+        config: the recipe; its `steps` are those planned.
+        step: the steps done.
+        class_names: C names.
+        image_side: S in pixels.
+        config_sha256: of the run's config.json.
+    """
+
+    run: Path
+    network: nn.Module
+    config: FixMatchConfig
+    step: int
+    class_names: tuple[str, ...]
+    image_side: int
+    config_sha256: str
+
+    @property
+    def progress(self) -> str:
+        """Such as "step 400 of 400"."""
+        unfinished = "" if self.step == self.config.steps else ", the run is not finished"
+        return f"step {self.step:,} of {self.config.steps:,}{unfinished}"
+
+
+def load_trained(
+    run: Path,
+    device: torch.device | str = "cpu",
+    *,
+    data_root: Path | None = None,
+    offline: bool = False,
+) -> Trained:
+    """The averaged network of a run's last checkpoint; the run need not be finished.
+
+    Args:
+        run: the run folder.
+        device: of the network.
+        data_root, offline: as for `load_dataset`, for a run whose config.json does not hold the
+            class names and the image side: these then come from its data set.
+    Raises:
+        ArtefactError: no run folder, a run without a checkpoint, or broken files.
+        DataError: the data set is needed and cannot be loaded.
+    """
+    config, dataset = read_config(run)
+    saved = RunFolder(run).restore(torch.device(device))
+    if saved is None:
+        raise ArtefactError(
+            f"the run {run} has no checkpoint yet; go on with `fmsel train --resume`"
+        )
+    tensors, state = saved
+    if "class_names" in dataset and "image_side" in dataset:
+        names, side = tuple(dataset["class_names"]), dataset["image_side"]
+    else:
+        data = run_dataset(run, data_root=data_root, offline=offline)
+        names, side = data.class_names, data.images.shape[1]
+    return Trained(
+        run=run,
+        network=_averaged(run, config, tensors, len(names), side).to(device),
+        config=config,
+        step=state["step"],
+        class_names=names,
+        image_side=side,
+        config_sha256=sha256_file(run / CONFIG),
+    )
+
+
+def _averaged(
+    run: Path, config: FixMatchConfig, tensors: Mapping[str, Any], n_classes: int, side: int
+) -> nn.Module:
+    network = build_network(
+        config.arch, n_classes=n_classes, image_side=side, bn_momentum=config.bn_momentum, seed=0
+    )
+    try:
+        learner = tensors["learner"]
+        network.load_state_dict({**learner["model"], **learner["ema"]})
+    except (KeyError, RuntimeError) as error:
+        raise ArtefactError(
+            f"the checkpoint of {run} does not belong to its {CONFIG}; train again with --force"
+        ) from error
+    return network.eval()
+
+
+def run_dataset(run: Path, *, data_root: Path | None = None, offline: bool = False) -> ImageDataset:
+    """The train part that a run was trained on.
+
+    Args:
+        run: the run folder.
+        data_root, offline: as for `load_dataset`.
+    Raises:
+        ArtefactError: a broken run, or the images found are not those of the run.
+        DataError: the images cannot be loaded.
+    """
+    _, dataset = read_config(run)
+    source = Source.from_dict(dataset["source"])
+    data = load_dataset(source, "train", data_root=data_root, offline=offline)
+    if data.images_sha256 != dataset["images_sha256"]:
+        raise ArtefactError(
+            f"{run} was trained on {dataset['n']} images of {dataset['dataset']}, not on these "
+            f"{len(data)} images of {data.name} (their sha256 differ); name their place with "
+            "--data-root"
+        )
+    return data
+
+
+def read_config(run: Path) -> tuple[FixMatchConfig, Mapping[str, Any]]:
+    """The recipe of a run, finished or not, and the description of its train part.
+
+    Raises:
+        ArtefactError: no run folder, or a broken config.json.
+    """
+    path = run / CONFIG
+    if not path.exists():
+        raise ArtefactError(f"{run} is not a run folder: it holds no {CONFIG}")
+    values = read_json(path, "run configuration")
+    if values.get("schema_version") != SCHEMA:
+        raise ArtefactError(
+            f"{path} has schema_version {values.get('schema_version')!r}; "
+            f"this fmsel reads version {SCHEMA}"
+        )
+    try:
+        config, dataset = FixMatchConfig.from_dict(values["fixmatch"]), dict(values["dataset"])
+    except KeyError as error:
+        raise ArtefactError(f"{path} lacks the field {error}") from error
+    except (OptionError, TypeError, ValueError) as error:
+        raise ArtefactError(f"{path} is broken: {error}") from error
+    if missing := sorted(DATASET_FIELDS - dataset.keys()):
+        raise ArtefactError(f"{path} lacks the field {missing[0]!r} of its data set")
+    return config, dataset

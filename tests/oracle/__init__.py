@@ -1,0 +1,1 @@
+"""FixMatch in plain numpy, from the reference's description alone: it shares no code with fmsel."""

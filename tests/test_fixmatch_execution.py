@@ -1,0 +1,112 @@
+"""Recorded and compiled steps do what eager ones do; the CUDA part needs a GPU."""
+
+import dataclasses
+
+import pytest
+import torch
+
+from fmsel.datasets import WeakAugment
+from fmsel.errors import OptionError
+from fmsel.fixmatch.batches import Labelled, Unlabelled, flat, grouped
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.run.inputs import Inputs
+from fmsel.fixmatch.run.session import Session
+from fmsel.training.augment.strong import Probe
+from fmsel.training.engine.device import Execution, resolve_execution
+
+CPU = torch.device("cpu")
+TINY = FixMatchConfig(
+    arch="small-conv-4", steps=12, batch=4, mu=2, threshold=0.3, ema_ramp=True, bn_momentum=0.1
+)
+
+
+def inputs(device: str, side: int = 8) -> Inputs:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (40, 3, side, side), generator=generator, dtype=torch.uint8)
+    labels = torch.arange(40) % 3
+    return Inputs(
+        images=images.to(device),
+        truth=labels.to(device),
+        chosen=torch.arange(9, device=device),
+        labels=labels[:9].to(device),
+        test_images=images.to(device),
+        test_labels=labels.to(device),
+        n_classes=3,
+    )
+
+
+def session(device: str, execution: Execution, config: FixMatchConfig = TINY) -> Session:
+
+    return Session(
+        inputs(device),
+        WeakAugment(flip=True, shift=1),
+        config,
+        seed=0,
+        supervised_only=False,
+        precision="fp32",
+        execution=execution,
+    )
+
+
+@pytest.mark.parametrize("parts", ["labelled", "unlabelled", "probe"])
+def test_flat_and_grouped_are_inverse(parts: str) -> None:
+    a, b, c, d, e, f, g = (torch.full((2,), float(k)) for k in range(7))
+    probe = Probe(images=f, record=g) if parts == "probe" else None
+    labelled = Labelled(images=a, labels=b, probe=probe)
+    unlabelled = None if parts == "labelled" else Unlabelled(weak=c, strong=d, index=e)
+    again = grouped(flat(labelled, unlabelled))
+    assert len(flat(*again)) == {"labelled": 2, "unlabelled": 5, "probe": 7}[parts]
+    for first, second in zip(flat(labelled, unlabelled), flat(*again), strict=True):
+        assert first is second
+    assert (again[1] is None) == (parts == "labelled")
+
+
+def test_execution_names() -> None:
+    assert resolve_execution("auto", CPU) == "eager"
+    assert resolve_execution("compile", CPU) == "compile"
+    with pytest.raises(OptionError, match="'graph' needs a CUDA device"):
+        resolve_execution("graph", CPU)
+    with pytest.raises(OptionError, match="must be one of auto, eager, graph, compile"):
+        resolve_execution("fast", CPU)
+
+
+def assert_same_course(first: Session, second: Session, steps: int, tolerance: float) -> None:
+    for _ in range(steps):
+        first.advance()
+        second.advance()
+    states = (first.learner.state_dict(), second.learner.state_dict())
+    for part in ("model", "ema"):
+        for name, value in states[0][part].items():
+            torch.testing.assert_close(
+                value, states[1][part][name], rtol=tolerance, atol=tolerance, msg=f"{part} {name}"
+            )
+    torch.testing.assert_close(first.meters.sums, second.meters.sums, rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("execution", ["graph", "compile"])
+@pytest.mark.parametrize(
+    "changes",
+    [{}, {"optimizer": "adam", "lr": 0.001}, {"rule": "freematch"}, {"augment": "ctaugment"}],
+)
+def test_replayed_steps_are_the_eager_ones(
+    execution: Execution, changes: dict[str, object]
+) -> None:
+    config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
+    eager, other = session("cuda", "eager", config), session("cuda", execution, config)
+    assert_same_course(eager, other, steps=12, tolerance=2e-3)
+    assert other.captured is not None and other.captured.graph is not None
+
+
+@pytest.mark.gpu
+def test_a_step_never_waits_for_the_device() -> None:
+    """torch warns, here raises, where a call waits for the device."""
+    made = session("cuda", "eager")
+    made.advance()
+    torch.cuda.synchronize()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        for _ in range(3):
+            made.advance()
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
