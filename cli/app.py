@@ -1,8 +1,10 @@
 """The command `fmsel`: its subcommands, and the one place where errors become sentences."""
 
+import os
 import sys
 import warnings
 from collections.abc import Callable
+from contextlib import redirect_stdout
 from importlib import import_module
 from typing import Annotated, Any
 
@@ -10,7 +12,7 @@ import typer
 from rich.console import Console
 
 import fmsel
-from fmsel.errors import FmselError, Interrupted
+from fmsel.errors import DeviceError, FmselError, Interrupted
 
 INTERRUPTED = 130
 BAD_INPUT = 2
@@ -47,8 +49,13 @@ def _register() -> None:
         app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
 
 
+def _follows() -> bool:
+    """Whether torchrun started this process beside the one that speaks for all."""
+    return "TORCHELASTIC_RUN_ID" in os.environ and os.environ["RANK"] != "0"
+
+
 def _show_warning(message: Warning | str, *_: object, **__: object) -> None:
-    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
+    console = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, quiet=_follows())
     console.print(f"note: {message}", style="yellow")
 
 
@@ -58,8 +65,9 @@ def main(args: list[str] | None = None) -> int:
     Args:
         args: the words after `fmsel`; None reads `sys.argv`.
     """
-    err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False)
-    with warnings.catch_warnings():
+    follows = _follows()
+    err = Console(stderr=True, soft_wrap=True, markup=False, highlight=False, quiet=follows)
+    with warnings.catch_warnings(), redirect_stdout(None if follows else sys.stdout):
         warnings.simplefilter("default", UserWarning)
         warnings.showwarning = _show_warning
         try:
@@ -72,6 +80,7 @@ def main(args: list[str] | None = None) -> int:
             err.print(f"stopped: {stop}")
             return INTERRUPTED
         except FmselError as error:
+            err.quiet = follows and not isinstance(error, DeviceError)  # every device is its own
             err.print(f"error: {error}", style="red")
             return BAD_INPUT
     return 0

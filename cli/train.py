@@ -15,7 +15,9 @@ def _setting(text: str, *names: str) -> Any:
 
 def train(
     ctx: typer.Context,
-    split: Annotated[Path, typer.Option(help="The split, such as splits/mixed.json.")],
+    split: Annotated[
+        list[Path], typer.Option(help="The split, such as splits/mixed.json; several may be given.")
+    ],
     preset: Annotated[
         str | None,
         typer.Option(help="paper, cpu or smoke. (default: paper on a GPU, cpu without one)"),
@@ -27,13 +29,13 @@ def train(
     seeds: Annotated[
         int,
         typer.Option(
-            help="Replicates, one after another: seeds SEED, SEED + 1, …; finished ones are kept."
+            help="Replicates of each split: seeds SEED, SEED + 1, …; finished ones are kept."
         ),
     ] = 1,
     out: Annotated[
         Path | None,
         typer.Option(
-            help="Run folder, or folder of the run folders of several --seeds. "
+            help="Run folder, or folder of the run folders of several runs. "
             "(default: runs/SPLIT[-supervised]-seedSEED)"
         ),
     ] = None,
@@ -41,11 +43,18 @@ def train(
     force: Annotated[bool, typer.Option("--force", help="Replace an existing run.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:1, …")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
+    together: Annotated[
+        int | None,
+        typer.Option(help="Runs that share the device at a time. (default: 4 on a GPU, else 1)"),
+    ] = None,
     mode: Annotated[
         str, typer.Option(help="How steps run: auto, eager, graph (CUDA) or compile.")
     ] = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Equal bits on a GPU too, at some speed.")
+    ] = False,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run folder.")
     ] = False,
     data_root: Annotated[
         Path | None, typer.Option(help="Where the images lie now, if they were moved.")
@@ -98,44 +107,59 @@ def train(
 
     Ctrl-C saves; the same command with --resume goes on.
     """
-    options = [each for each in ctx.command.params if isinstance(each, typer.core.TyperOption)]
-    recipe = [each.name for each in options if each.rich_help_panel == RECIPE]
+    known = [each for each in ctx.command.params if isinstance(each, typer.core.TyperOption)]
+    recipe = [each.name for each in known if each.rich_help_panel == RECIPE]
     settings = {name: ctx.params[name] for name in recipe if name}
+    from dataclasses import replace
+
     from fmsel.datasets import Source, load_dataset
     from fmsel.experiments.replicates import plan_replicates, train_replicates
     from fmsel.fixmatch.presets import configure
+    from fmsel.fixmatch.run.loop import Options
     from fmsel.selection.split import Split
 
-    chosen = Split.load(split)
-    source = Source.from_dict(chosen.source)
+    splits = [Split.load(path) for path in split]
+    source = Source.from_dict(splits[0].source)
     data = load_dataset(source, "train", data_root=data_root, offline=offline)
-    chosen.check(data, str(split))
+    for path, each in zip(split, splits, strict=True):
+        each.check(data, str(path))
     test = load_dataset(source, "test", data_root=data_root, offline=offline)
     config = configure(preset, data.images.shape[1], device, settings)
-    name = f"{split.stem}-supervised" if supervised_only else split.stem
-    replicates = plan_replicates(chosen, data, name=name, seed=seed, count=seeds, out=out)
-    results = train_replicates(
-        replicates,
-        data,
-        test,
-        config,
-        split_name=split.stem,
-        resume=resume,
-        force=force,
+    single = len(splits) * seeds == 1
+    runs = [
+        job
+        for path, each in zip(split, splits, strict=True)
+        for job in plan_replicates(
+            each,
+            data,
+            name=f"{path.stem}-supervised" if supervised_only else path.stem,
+            seed=seed,
+            count=seeds,
+            root=Path("runs") if single or out is None else out,
+            split_name=path.stem,
+        )
+    ]
+    if single and out:
+        runs = [replace(runs[0], out=out)]
+    options = Options(
         supervised_only=supervised_only,
         device=device,
         precision=precision,
         execution=mode,
         deterministic=deterministic,
-        say=print,
+        force=force,
+        tensorboard=tensorboard,
+    )
+    results = train_replicates(
+        runs, data, test, config, options, resume=resume, together=together, say=print
     )
     method = "supervised only" if supervised_only else "FixMatch"
-    for each, summary in results:
+    for job, summary in results:
         print(
-            f"{_accuracy(summary)}; {method}, {len(each.split)} labels of {split}, "
-            f"seed {each.seed}, {config.arch}, {config.steps:,} steps, {summary['seconds']:.0f} s"
+            f"{_accuracy(summary)}; {method}, {len(job.split)} labels of {job.name}, "
+            f"seed {job.seed}, {config.arch}, {config.steps:,} steps, {summary['seconds']:.0f} s"
         )
-        print(f"wrote {each.out}")
+        print(f"wrote {job.out}")
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

@@ -8,6 +8,7 @@ from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.experiments.compare import Comparison, compare_runs
 from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import CPU_TINY
+from fmsel.fixmatch.run.loop import Options
 from fmsel.metrics.evidence import Settings
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.score import score_dataset
@@ -59,18 +60,16 @@ def run_demo(
         for supervised_only in (False, True):
             called = f"{name}-supervised" if supervised_only else name
             planned = plan_replicates(
-                split, data, name=called, seed=SEED, count=REPLICATES, out=out / "runs"
-            )
-            for run, summary in train_replicates(
-                planned,
+                split,
                 data,
-                test,
-                RECIPE,
+                name=called,
+                seed=SEED,
+                count=REPLICATES,
+                root=out / "runs",
                 split_name=name,
-                supervised_only=supervised_only,
-                device=device,
-                force=True,
-            ):
+            )
+            options = Options(supervised_only=supervised_only, device=device, force=True)
+            for run, summary in train_replicates(planned, data, test, RECIPE, options):
                 say(f"{run.out.name}: {summary['accuracy']:.1%} in {summary['seconds']:.0f} s")
                 runs.append(run.out)
     return Demo(data=data, scores=scores, comparison=compare_runs(runs))

@@ -12,6 +12,7 @@ from fmsel.fixmatch.loss import Losses, fixmatch_loss, supervised_loss
 from fmsel.fixmatch.rules import PseudoLabels, Rule, WeakView
 from fmsel.training.augment.strong import LearnedAugment
 from fmsel.training.engine.device import Precision, autocast
+from fmsel.training.engine.distributed import ALONE, World
 from fmsel.training.engine.ema import Ema
 from fmsel.training.engine.guard import Guard
 from fmsel.training.engine.optim import adam, set_lr, sgd
@@ -26,6 +27,7 @@ class Learner:
         config: the recipe.
         precision: of the convolutions.
         learned: the strong augmentation, if it learns from probes.
+        world: the processes that share each step; all of them are given the whole batch.
 
     Attributes:
         part_done: called with the name of each part of a step when it is issued; for timing.
@@ -39,8 +41,9 @@ class Learner:
         config: FixMatchConfig,
         precision: Precision,
         learned: LearnedAugment | None = None,
+        world: World = ALONE,
     ) -> None:
-        self.learned = learned
+        self.learned, self.world = learned, world
         self.model = model.to(memory_format=torch.channels_last)
         self.rule, self.config, self.precision = rule, config, precision
         weight = next(model.parameters())
@@ -89,7 +92,8 @@ class Learner:
         """
         self.guard.keep(self.changed_on_the_way)
         if self.learned is not None and labelled.probe is not None:
-            probabilities = self.averaged_softmax(labelled.probe.images)
+            probe = self.world.share(labelled.probe.images)
+            probabilities = self.world.whole(self.averaged_softmax(probe))
             self.learned.learn(labelled.probe, probabilities, labelled.labels)
         self.model.train()
         losses, pseudo = self._losses(labelled, unlabelled)
@@ -97,6 +101,7 @@ class Learner:
         self.optimizer.zero_grad()
         losses.total.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
+        self.world.add_up(gradients)
         self.guard.judge(losses.total.detach(), gradients)
         self.part_done("backward")
         self.optimizer.step()
@@ -119,16 +124,18 @@ class Learner:
     def _losses(
         self, labelled: Labelled, unlabelled: Unlabelled | None
     ) -> tuple[Losses, PseudoLabels | None]:
+        share, whole = self.world.share, self.world.whole
         if unlabelled is None:
-            return supervised_loss(self._logits(labelled.images), labelled.labels), None
-        count, total = len(labelled.labels), len(unlabelled.index)
-        images = torch.cat([labelled.images, unlabelled.weak, unlabelled.strong])
+            logits = whole(self._logits(share(labelled.images)))
+            return supervised_loss(logits, labelled.labels), None
+        parts = [share(each) for each in (labelled.images, unlabelled.weak, unlabelled.strong)]
+        images, counts = torch.cat(parts), [len(part) for part in parts]
         if self.config.interleave:
-            order = interleaved(count, self.config.mu, images.device)
+            order = interleaved(counts[0], self.config.mu, images.device)
             outputs = self._logits(images[order])[order.argsort()]
         else:
             outputs = self._logits(images)
-        logits, weak, strong = torch.split(outputs, [count, total, total])
+        logits, weak, strong = (whole(each) for each in torch.split(outputs, counts))
         with torch.no_grad():
             pseudo = self.rule(
                 WeakView(

@@ -50,7 +50,7 @@ def test_train_writes_a_run_and_says_its_accuracy(capsys: pytest.CaptureFixture[
     out = capsys.readouterr().out
     record = RunRecord.load(Path("runs/four-seed0"))
     assert f"accuracy {record.accuracy:.2%} (last EMA evaluation)" in out
-    assert "FixMatch, 40 labels of splits/four.json, seed 0, small-conv-8, 4 steps" in out
+    assert "FixMatch, 40 labels of four, seed 0, small-conv-8, 4 steps" in out
     assert "wrote runs/four-seed0" in out
     assert (record.config.lr, record.config.ema_ramp, record.config.mu) == (0.01, False, 2)
     assert record.split["name"] == "four"

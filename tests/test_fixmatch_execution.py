@@ -11,7 +11,7 @@ from fmsel.fixmatch.batches import Labelled, Unlabelled, flat, grouped
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
-from fmsel.training.augment.strong import Probe
+from fmsel.training.augment.strong import Probe, make_strong, strong_names
 from fmsel.training.engine.device import Execution, resolve_execution
 
 CPU = torch.device("cpu")
@@ -99,9 +99,23 @@ def test_replayed_steps_are_the_eager_ones(
 
 
 @pytest.mark.gpu
-def test_a_step_never_waits_for_the_device() -> None:
+@pytest.mark.parametrize("name", strong_names())
+@pytest.mark.parametrize("side", [8, 32])
+def test_strong_views_have_the_cpus_bits(name: str, side: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (64, 3, side, side), generator=generator, dtype=torch.uint8)
+    cpu, gpu = (make_strong(name, side, torch.device(kind)) for kind in ("cpu", "cuda"))
+    for seed in range(5):
+        first = cpu(images, torch.Generator().manual_seed(seed))
+        second = gpu(images.cuda(), torch.Generator().manual_seed(seed))
+        assert torch.equal(first, second.cpu())
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", strong_names())
+def test_a_step_never_waits_for_the_device(name: str) -> None:
     """torch warns, here raises, where a call waits for the device."""
-    made = session("cuda", "eager")
+    made = session("cuda", "eager", dataclasses.replace(TINY, augment=name))
     made.advance()
     torch.cuda.synchronize()
     torch.cuda.set_sync_debug_mode("error")

@@ -175,7 +175,7 @@ def test_supervised_baseline_has_the_same_start_and_labelled_batches() -> None:
 
 def test_run_folder_says_what_it_is(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    summary = train(SPLIT, DATA, TEST, TINY, out, **FP32, split_name="mine")
+    summary = train(SPLIT, DATA, TEST, TINY, out, **FP32, name="mine")
     record = RunRecord.load(out)
     assert (record.mode, record.seed, record.config) == ("fixmatch", 3, TINY)
     assert record.split["name"] == "mine"
@@ -346,17 +346,17 @@ def test_unfinished_and_broken_runs_are_not_read(tmp_path: Path) -> None:
 
 def test_replicates_redraw_random_splits_only(tmp_path: Path) -> None:
     data = load_dataset("digits")
-    plan = plan_replicates(SPLIT, DATA, name="x", seed=5, count=3, out=tmp_path)
+    plan = plan_replicates(SPLIT, DATA, name="x", seed=5, count=3, root=tmp_path)
     assert [each.seed for each in plan] == [5, 6, 7]
     assert all(each.split is SPLIT for each in plan)
     assert [each.out.name for each in plan] == ["x-seed5", "x-seed6", "x-seed7"]
     random = split_of(data, [1, 2], strategy="random")
-    drawn = plan_replicates(random, data, name="x", seed=5, count=2, out=tmp_path)
+    drawn = plan_replicates(random, data, name="x", seed=5, count=2, root=tmp_path)
     assert drawn[0].split is random
     assert drawn[1].split.seed == random.seed + 1
     assert drawn[1].split.indices != random.indices
-    single = plan_replicates(random, data, name="x", seed=5, count=1, out=tmp_path / "one")
-    assert single[0].out == tmp_path / "one"
+    [single] = plan_replicates(random, data, name="x", seed=5, count=1)
+    assert single.out == Path("runs/x-seed5")
 
 
 @pytest.mark.gpu

@@ -10,7 +10,7 @@ from fmsel.fixmatch.step import Learner
 from fmsel.training.augment.weak import to_float
 from fmsel.training.engine.device import autocast
 
-BATCH = 500  # images at a time
+BATCH = 500  # images at a time in each process
 
 
 @dataclass(frozen=True)
@@ -31,16 +31,18 @@ def evaluate(
         learner: its averaged weights use the live batch norm statistics, as in the reference.
         images: (T, 3, H, W) uint8 on the device, T >= 1.
         labels: (T,) int64 on the device.
-        stopped: asked before every batch.
+        stopped: asked before every batch, equally often in every process.
     """
     learner.model.eval()
     right = torch.zeros(2, dtype=torch.int64, device=images.device)
-    for pixels, truth in zip(torch.split(images, BATCH), torch.split(labels, BATCH), strict=True):
+    world, count = learner.world, BATCH * learner.world.size
+    for pixels, truth in zip(torch.split(images, count), torch.split(labels, count), strict=True):
         if stopped():
             return None
-        batch = to_float(pixels).contiguous(memory_format=torch.channels_last)
+        batch = to_float(world.share(pixels)).contiguous(memory_format=torch.channels_last)
         with autocast(learner.device, learner.precision):
             both = torch.stack([learner.ema.forward(learner.model, batch), learner.model(batch)])
-        right += (both.argmax(dim=2) == truth).sum(dim=1)
+        right += (both.argmax(dim=2) == world.share(truth)).sum(dim=1)
+    world.add_up([right])
     ema, live = (right.double() / len(labels)).tolist()
     return Accuracy(ema=ema, live=live)

@@ -1,6 +1,7 @@
 """`RunFolder`: the files of one run, each written atomically."""
 
 import json
+import shutil
 import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,6 +12,8 @@ import torch
 
 from fmsel.artefacts import check_output, read_json, write_json, write_text
 from fmsel.errors import ArtefactError, OutputError
+from fmsel.fixmatch.run.events import FOLDER as EVENTS
+from fmsel.fixmatch.run.events import EventFiles
 from fmsel.fixmatch.run.record import CHECKPOINTS, CONFIG, METRICS, SCHEMA, SPLIT, SUMMARY
 from fmsel.selection.split import Split
 from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
@@ -34,9 +37,15 @@ IDENTITY = {
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Writes and resumes one run folder; `RunRecord` reads finished ones."""
+    """Writes and resumes one run folder; `RunRecord` reads finished ones.
+
+    Attributes:
+        path: the folder.
+        events: where metrics go besides metrics.jsonl.
+    """
 
     path: Path
+    events: EventFiles | None = None
 
     def check_new(self, force: bool) -> None:
         """Refuse a folder that exists (without `force`) or is no run; creates nothing.
@@ -62,6 +71,7 @@ class RunFolder:
         files = [self.path / name for name in (SUMMARY, METRICS, OLD_CHECKPOINT)]
         for old in files + self._checkpoints():
             old.unlink(missing_ok=True)
+        shutil.rmtree(self.path / EVENTS, ignore_errors=True)
         write_json(self.path / CONFIG, {"schema_version": SCHEMA, **config}, force=True)
         split.save(self.path / SPLIT, force=True)
 
@@ -119,9 +129,11 @@ class RunFolder:
         self.write_rows(rows)
 
     def write_rows(self, rows: Sequence[Any]) -> None:
-        """Replace metrics.jsonl."""
+        """Replace metrics.jsonl; add to the events."""
         lines = "".join(json.dumps(row) + "\n" for row in rows)
         write_text(self.path / METRICS, lines, force=True)
+        if self.events is not None:
+            self.events.write(rows)
 
     def restore(self, device: torch.device) -> tuple[dict[str, Any], dict[str, Any]] | None:
         """(tensors, state) of the newest good checkpoint; None where the run has none yet.

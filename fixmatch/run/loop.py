@@ -1,38 +1,86 @@
-"""`train`: from a split to a run folder."""
+"""`train`: from a split to a run folder; `train_jobs`: several runs at once."""
 
 import time
 import warnings
+from collections import deque
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from fmsel.artefacts import versions
 from fmsel.datasets import ImageDataset
-from fmsel.errors import Interrupted
+from fmsel.errors import FmselError, Interrupted
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import preset_name
+from fmsel.fixmatch.run.events import EventFiles
 from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.inputs import prepare_inputs
 from fmsel.fixmatch.run.meters import collapsed
-from fmsel.fixmatch.run.progress import LiveLine, live_line
+from fmsel.fixmatch.run.progress import LiveLine, LiveLines, live_lines
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.split import Split
 from fmsel.training.engine.device import (
-    Execution,
-    Precision,
     configure_backends,
     device_name,
+    own_stream,
     resolve_device,
     resolve_execution,
     resolve_precision,
 )
+from fmsel.training.engine.distributed import World, joined
+from fmsel.training.engine.memory import memory_errors
 from fmsel.training.engine.signals import StopFlag, stop_flag
 
 # The device is looked at, for the live line and for bad losses, after so many seconds or steps.
 LOOK_EVERY = 0.5
 LOOK_STEPS = 100
 CHECKPOINT_SECONDS = 60.0  # the most that a killed run loses, on top of one evaluation
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to be trained.
+
+    Attributes:
+        split: which images have labels.
+        out: the run folder.
+        seed: the training seed, 0 or more.
+        name: how comparisons call the split; its strategy by default.
+        resume: go on with the run in `out`.
+    """
+
+    split: Split
+    out: Path
+    seed: int
+    name: str | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How runs are made, beside their recipe.
+
+    Attributes:
+        supervised_only: the same labelled batches and steps, without the unlabelled images.
+        device: "auto", "cpu", "cuda", …
+        precision: "auto", "fp32" or "bf16".
+        execution: "auto", "eager", "graph" or "compile"; see `resolve_execution`.
+        deterministic: on a GPU too, the same bits however often a run was stopped; slower.
+        force: replace a run that is there.
+        tensorboard: write the metrics as TensorBoard events too.
+        progress: show the live lines on stderr.
+    """
+
+    supervised_only: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    execution: str = "auto"
+    deterministic: bool = False
+    force: bool = False
+    tensorboard: bool = False
+    progress: bool = True
 
 
 def train(
@@ -43,15 +91,9 @@ def train(
     out: Path,
     *,
     seed: int,
-    split_name: str | None = None,
-    supervised_only: bool = False,
-    device: str = "auto",
-    precision: str = "auto",
-    execution: str = "auto",
-    deterministic: bool = False,
+    name: str | None = None,
     resume: bool = False,
-    force: bool = False,
-    progress: bool = True,
+    **options: Any,
 ) -> dict[str, Any]:
     """Train on a split's labels and all images of `data`; write the run folder `out`.
 
@@ -65,87 +107,169 @@ def train(
         config: the recipe.
         out: the run folder.
         seed: the training seed, 0 or more.
-        split_name: how comparisons call the split; its strategy by default.
-        supervised_only: the same labelled batches and steps, without the unlabelled images.
-        device: "auto", "cpu", "cuda", …
-        precision: "auto", "fp32" or "bf16".
-        execution: "auto", "eager", "graph" or "compile"; see `resolve_execution`.
-        deterministic: on a GPU too, the same bits however often the run was stopped; slower.
+        name: how comparisons call the split; its strategy by default.
         resume: go on with the run in `out`.
-        force: replace the run in `out`.
-        progress: show the live line on stderr.
+        options: fields of `Options`.
     Returns:
         What summary.json holds: accuracy (the median of the last EMA evaluations), accuracy_of
         (their number), final_ema_accuracy, steps, seconds, it_per_s, completed.
     Raises:
         ArtefactError, DataError, DeviceError, OptionError, OutputError: unusable input.
-        FmselError: the loss became nan or infinite.
+        DeviceError: out of memory; the last checkpoint stays.
+        FmselError: the loss became nan or infinite, or another process is gone.
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1; the state was saved.
     """
-    with stop_flag() as stop:
-        folder = RunFolder(out)
-        if not resume:
-            folder.check_new(force)
-        target = resolve_device(device)
-        chosen_precision = resolve_precision(precision, target)
-        chosen_execution = resolve_execution(execution, target)
-        configure_backends(target, deterministic)
-        inputs = prepare_inputs(split, data, test, target)
-        description = describe(
-            split,
-            data,
-            test,
-            config,
-            seed=seed,
-            split_name=split_name or split.strategy,
-            supervised_only=supervised_only,
-            device=target,
-            precision=chosen_precision,
-            execution=chosen_execution,
-            deterministic=deterministic,
-        )
-        if resume:
+    job = Job(split=split, out=out, seed=seed, name=name, resume=resume)
+    [(_, summary)] = train_jobs([job], data, test, config, Options(**options))
+    return summary
+
+
+def train_jobs(
+    jobs: Sequence[Job],
+    data: ImageDataset,
+    test: ImageDataset | None,
+    config: FixMatchConfig,
+    options: Options,
+    together: int = 1,
+) -> Iterator[tuple[Job, dict[str, Any]]]:
+    """Train several runs on one device, `together` at a time, yielding each as it ends.
+
+    Runs that share a GPU take turns step by step, each on a stream of its own, so that one fills
+    what another leaves idle; each computes what it would alone. A signal saves and stops all of
+    them; where one fails, those under way go on and no other begins. Processes started by torchrun
+    share the steps of one run at a time; the first one writes and shows it.
+
+    Args:
+        jobs: with run folders of their own.
+        data, test, config: as for `train`, shared by all.
+        options: shared by all.
+        together: 1 or more.
+    Raises:
+        as `train`, once no run is under way any more.
+    """
+    waiting, active = deque(jobs), list[tuple[Job, Course, Scope]]()
+    failures: list[FmselError] = []
+    with (
+        stop_flag() as stop,
+        joined(options.device) as world,
+        live_lines(options.progress and world.main) as lines,
+    ):
+        if world.size > 1:
+            options, together = _shared(options), 1
+        while active or (waiting and not failures):
+            if waiting and not failures and len(active) < together:
+                job = waiting.popleft()
+                course = _course(job, data, test, config, options, world, stop, lines)
+                active.append((job, course, own_stream(resolve_device(options.device))))
+                if len(active) < together and waiting:
+                    continue
+            for each in list(active):
+                job, course, scope = each
+                try:
+                    with scope(), memory_errors(_remedy(config)):
+                        next(course)
+                except StopIteration as end:
+                    active.remove(each)
+                    yield job, end.value
+                except FmselError as error:
+                    active.remove(each)
+                    failures.append(error)
+    if failures:
+        raise _together(failures)
+
+
+def _together(failures: Sequence[FmselError]) -> FmselError:
+    """The one to raise; bad news before the news of a stop."""
+    bad = [each for each in failures if not isinstance(each, Interrupted)]
+    if bad or len(failures) == 1:
+        return [*bad, *failures][0]
+    return Interrupted(
+        f"{len(failures)} runs are saved; give the same command with --resume to go on"
+    )
+
+
+Course = Generator[None, None, dict[str, Any]]  # a step at a time, then the summary
+Scope = Callable[[], AbstractContextManager[object]]
+
+
+def _shared(options: Options) -> Options:
+    """Steps with messages between processes are not recorded as graphs, nor compiled."""
+    if resolve_execution(options.execution, resolve_device(options.device)) != "eager":
+        warnings.warn("several processes run their steps in mode eager", stacklevel=2)
+    return replace(options, execution="eager")
+
+
+def _remedy(config: FixMatchConfig) -> str:
+    return (
+        f"lower --batch ({config.batch}) or --mu ({config.mu}), take a narrower --arch than "
+        f"{config.arch}, or train fewer runs at once; the last checkpoint stays"
+    )
+
+
+def _course(
+    job: Job,
+    data: ImageDataset,
+    test: ImageDataset | None,
+    config: FixMatchConfig,
+    options: Options,
+    world: World,
+    stop: StopFlag,
+    lines: LiveLines,
+) -> Course:
+    events = EventFiles(job.out) if options.tensorboard and world.main else None
+    folder = RunFolder(job.out, events)
+    with world.agreed():
+        if not job.resume and world.main:
+            folder.check_new(options.force)
+        target = resolve_device(options.device)
+        configure_backends(target, options.deterministic)
+        inputs = prepare_inputs(job.split, data, test, target)
+        description = describe(job, data, test, config, options)
+        if job.resume:
             folder.check_same(description)
         session = Session(
             inputs,
             data.weak,
             config,
-            seed=seed,
-            supervised_only=supervised_only,
-            precision=chosen_precision,
-            execution=chosen_execution,
+            seed=job.seed,
+            supervised_only=options.supervised_only,
+            precision=resolve_precision(options.precision, target),
+            execution=resolve_execution(options.execution, target),
+            world=world,
         )
-        if not resume:
-            folder.begin(description, split)
-        else:
-            if saved := folder.restore(target):
-                session.restore(*saved)
-            folder.go_on(split, session.rows)
-        with live_line(config.steps, session.step, progress) as line:
-            run(session, folder, stop, line)
+        if job.resume and (saved := folder.restore(target)):
+            session.restore(*saved)
+    with world.agreed():
+        if world.main:
+            _begin(folder, job, session, description)
+    line = lines.add(config.steps, session.step)
+    yield from run(session, folder, stop, line)
     summary = session.summary()
-    folder.finish(summary)
+    with world.agreed():
+        if world.main:
+            folder.finish(summary)
     return summary
 
 
+def _begin(folder: RunFolder, job: Job, session: Session, description: dict[str, Any]) -> None:
+    if job.resume:
+        folder.go_on(job.split, session.rows)
+    else:
+        folder.begin({**description, "processes": session.world.size}, job.split)
+
+
 def describe(
-    split: Split,
+    job: Job,
     data: ImageDataset,
     test: ImageDataset | None,
     config: FixMatchConfig,
-    *,
-    seed: int,
-    split_name: str,
-    supervised_only: bool,
-    device: torch.device,
-    precision: Precision,
-    execution: Execution,
-    deterministic: bool,
+    options: Options,
 ) -> dict[str, Any]:
     """What config.json holds: enough to run it again, and to refuse resuming it differently."""
+    device, split = resolve_device(options.device), job.split
     return {
-        "mode": "supervised" if supervised_only else "fixmatch",
-        "seed": seed,
+        "mode": "supervised" if options.supervised_only else "fixmatch",
+        "seed": job.seed,
         "preset": preset_name(config, data.images.shape[1]),
         "fixmatch": config.as_dict(),
         "dataset": {
@@ -155,7 +279,7 @@ def describe(
         },
         "test": _fingerprint(test) if test else None,
         "split": {
-            "name": split_name,
+            "name": job.name or split.strategy,
             "sha256": split.sha256,
             "strategy": split.strategy,
             "parameters": dict(split.parameters),
@@ -164,9 +288,9 @@ def describe(
             "labels": len(split),
         },
         "device": device_name(device),
-        "precision": precision,
-        "execution": execution,
-        "deterministic": deterministic,
+        "precision": resolve_precision(options.precision, device),
+        "execution": resolve_execution(options.execution, device),
+        "deterministic": options.deterministic,
         "versions": versions("torch", "torchvision"),
     }
 
@@ -180,22 +304,25 @@ def _fingerprint(test: ImageDataset) -> dict[str, Any]:
     }
 
 
-def run(session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine) -> None:
-    """Step, evaluate and save until the run is done.
+def run(
+    session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine
+) -> Generator[None, None, None]:
+    """Step, evaluate and save until the run is done, yielding after each step.
 
     Raises:
         FmselError: the loss became nan or infinite; the last good checkpoint stays.
         Interrupted: `stop` was set; the state was saved.
     """
     looked_at = saved_at = time.perf_counter()
-    looked_step = session.step
+    looked_step, world = session.step, session.world
     while True:
-        if session.evaluation_due and session.evaluate(lambda: stop.requested):
+        if session.evaluation_due and session.evaluate(lambda: world.any(stop.requested)):
             _save(session, folder)
             saved_at = time.perf_counter()
             _warn_of_collapse(session)
-        if stop:
-            _save(session, folder)
+        if world.any(stop.requested):
+            with world.agreed():
+                _save(session, folder)
             raise Interrupted(
                 f"the run is saved at step {session.step:,} of {session.config.steps:,} in "
                 f"{folder.path}; give the same command with --resume to go on"
@@ -206,13 +333,15 @@ def run(session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine) -> 
             return
         session.advance()
         now = time.perf_counter()
-        if now - looked_at >= LOOK_EVERY or session.step - looked_step >= LOOK_STEPS:
+        due = now - looked_at >= LOOK_EVERY or session.step - looked_step >= LOOK_STEPS
+        if world.any(due):
             rate = (session.step - looked_step) / (now - looked_at)
             looked_at, looked_step = now, session.step
             _look(session, line, rate)
         if now - saved_at >= CHECKPOINT_SECONDS:
             _save(session, folder)
             saved_at = time.perf_counter()
+        yield
 
 
 def _look(session: Session, line: LiveLine, rate: float) -> None:
@@ -223,7 +352,8 @@ def _look(session: Session, line: LiveLine, rate: float) -> None:
 
 def _save(session: Session, folder: RunFolder) -> None:
     session.check_finite()
-    folder.save(*session.save(), session.rows)
+    if session.world.main:
+        folder.save(*session.save(), session.rows)
 
 
 def _warn_of_collapse(session: Session) -> None:

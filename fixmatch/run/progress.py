@@ -1,4 +1,4 @@
-"""The live line of a run, on stderr."""
+"""A live line for each run under way, on stderr."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,9 +24,21 @@ class LiveLine:
         self._progress.update(self._task, completed=step, status=" · ".join(parts))
 
 
+class LiveLines:
+    """The live lines of all runs under way."""
+
+    def __init__(self, progress: Progress) -> None:
+        self._progress = progress
+
+    def add(self, steps: int, done: int) -> LiveLine:
+        """A line for a run of `steps` steps of which `done` are done."""
+        self._progress.start()
+        return LiveLine(self._progress, steps, done)
+
+
 @contextmanager
-def live_line(steps: int, done: int, enabled: bool) -> Iterator[LiveLine]:
-    """A `LiveLine` for a run of `steps` steps of which `done` are done."""
+def live_lines(enabled: bool) -> Iterator[LiveLines]:
+    """Live lines while the context lasts; none where not `enabled`."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -34,5 +46,9 @@ def live_line(steps: int, done: int, enabled: bool) -> Iterator[LiveLine]:
         TimeRemainingColumn(compact=True),
         TextColumn("{task.fields[status]}"),
     )
-    with Progress(*columns, console=Console(stderr=True), disable=not enabled) as progress:
-        yield LiveLine(progress, steps, done)
+    progress = Progress(*columns, console=Console(stderr=True), disable=not enabled)
+    try:
+        yield LiveLines(progress)
+    finally:
+        if progress.tasks:  # stopping prints an empty line even where nothing was shown
+            progress.stop()

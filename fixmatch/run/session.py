@@ -5,7 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 from fmsel.datasets import WeakAugment
-from fmsel.errors import FmselError
+from fmsel.errors import FmselError, OptionError
 from fmsel.fixmatch.batches import (
     Labelled,
     LabelledBatches,
@@ -24,6 +24,7 @@ from fmsel.fixmatch.step import Learner
 from fmsel.training.augment.strong import LearnedAugment, make_strong
 from fmsel.training.engine.capture import Captured
 from fmsel.training.engine.device import Execution, Precision
+from fmsel.training.engine.distributed import ALONE, World, with_global_batch_norm
 from fmsel.training.networks.build import build_network
 
 
@@ -38,6 +39,10 @@ class Session:
         supervised_only: leave out the unlabelled images and their loss.
         precision: of the convolutions.
         execution: how a step is run.
+        world: the processes that share each step.
+    Raises:
+        OptionError: a batch that the processes cannot share evenly, or a class prior as
+            `class_prior`.
 
     Attributes:
         step: steps done.
@@ -55,9 +60,16 @@ class Session:
         supervised_only: bool,
         precision: Precision,
         execution: Execution = "eager",
+        world: World = ALONE,
     ) -> None:
+        if config.batch % world.size:
+            raise OptionError(
+                f"batch={config.batch} cannot be shared evenly by {world.size} processes; "
+                f"use a multiple of {world.size}"
+            )
         images, device = inputs.images, inputs.images.device
         self.inputs, self.config, self.supervised = inputs, config, supervised_only
+        self.world = world
         model = build_network(
             config.arch,
             n_classes=inputs.n_classes,
@@ -91,7 +103,10 @@ class Session:
             if supervised_only
             else UnlabelledBatches(images, config.mu * config.batch, weak, self.strong, seed)
         )
-        self.learner = Learner(model.to(device), rule, config, precision, learned)
+        model = model.to(device)
+        if world.size > 1:
+            model = with_global_batch_norm(model)
+        self.learner = Learner(model, rule, config, precision, learned, world)
         if execution == "compile":
             self.learner.compile()
         self.captured: Captured | None = None

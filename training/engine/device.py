@@ -1,7 +1,8 @@
 """Resolve the device and the precision once, prove that they work, pass them down."""
 
 import os
-from contextlib import AbstractContextManager
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import Literal
 
@@ -22,6 +23,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     """
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and "TORCHELASTIC_RUN_ID" in os.environ:
+        name = f"cuda:{os.environ['LOCAL_RANK']}"  # torchrun: a GPU for each process
     try:
         device = torch.empty(1, device=name).device
     except (AssertionError, RuntimeError) as error:
@@ -82,6 +85,17 @@ def configure_backends(device: torch.device, deterministic: bool) -> None:
     torch.use_deterministic_algorithms(deterministic)
     if deterministic:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+
+
+def own_stream(device: torch.device) -> Callable[[], AbstractContextManager[object]]:
+    """A context to enter again and again, whose work has a CUDA stream of its own.
+
+    Work of different streams may overlap. Nothing on a device without streams.
+    """
+    if device.type != "cuda":
+        return nullcontext
+    stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+    return lambda: torch.cuda.stream(stream)
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
