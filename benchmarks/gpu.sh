@@ -11,18 +11,24 @@ set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
 mkdir -p "$2" && cd "$2" || exit 1
 
-piece() { # piece NAME COMMAND...: run it once, within the time that is left
+piece() { # piece NAME COMMAND...: run it once, within the time that is left; failures are kept
     local name=$1 left=$((end - SECONDS)) code=0
     shift
     [ -e "$name.log" ] && return
     [ "$left" -lt 20 ] && echo "time is up before $name: call again" && exit 3
     echo "== $name: $*"
     { time timeout --signal=TERM --kill-after=20 "$left" "$@"; } 2>&1 | tee "$name.part" || code=$?
-    if [ "$code" -ne 0 ]; then
-        echo "$name stopped with code $code (124, 130: time is up, call again)"
-        exit "$code"
-    fi
-    mv "$name.part" "$name.log"
+    case "$code" in
+    0) mv "$name.part" "$name.log" ;;
+    124 | 130 | 137)
+        echo "$name: time is up, call again"
+        exit 3
+        ;;
+    *)
+        echo "FAILED with code $code" | tee -a "$name.part"
+        mv "$name.part" "$name.log" # remove the log to try it again
+        ;;
+    esac
 }
 
 train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
@@ -43,6 +49,11 @@ piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
     --out bench-fp32.json --force
 [ -n "${KEKMODEL:-}" ] && piece side-by-side python "$here/side_by_side.py" \
     --kekmodel "$KEKMODEL" --steps 40 --out side-by-side.json
+piece split0 fmsel split --random --per-class 4 --out splits/few.json --force
+piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps 1500 \
+    --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
+piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
+    --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
 piece split fmsel split --random --per-class 25 --force
 # The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end.
 train paper-250 splits/random.json --preset paper

@@ -7,8 +7,9 @@
 WRN-28-2, B = 64, mu = 7, random images of CIFAR-10's size. Theirs: its network, its augmentation
 in its data loader (4 workers, its default), its averaging, and the operations of its training
 loop; the loop itself is written here, since it calls a loader method that torch no longer has. It
-has no half precision without apex, so fp32. Ours: `fmsel train` as it runs by default on the
-device, and in fp32. The two take turns, so that both see the same disturbances.
+has no half precision without apex, so fp32 (on a GPU with TF32, torch's default). Ours: `fmsel
+train` as it runs by default on the device, and in fp32. The two take turns, so that both see the
+same disturbances.
 """
 
 import argparse
@@ -27,7 +28,7 @@ from PIL import Image
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
 
-from fmsel.artefacts import versions, write_json
+from fmsel.artefacts import check_output, versions, write_json
 from fmsel.experiments.bench import CLASSES, IMAGES, SIDE, make_session
 from fmsel.fixmatch.presets import PAPER
 from fmsel.training.engine.device import (
@@ -83,6 +84,7 @@ class Theirs:
         )
 
     def step(self) -> None:
+        torch.backends.cudnn.allow_tf32 = True  # torch's default, which it trains with
         x, labels = next(self.labelled)
         (weak, strong), _ = next(self.unlabelled)
         logits = self.model(torch.cat([x, weak, strong]).to(self.device))
@@ -96,6 +98,7 @@ class Theirs:
         self.optimizer.step()
         self.ema.update(self.model)
         self.model.zero_grad()
+        torch.backends.cudnn.allow_tf32 = False
 
 
 def main() -> None:
@@ -109,6 +112,8 @@ def main() -> None:
     parser.add_argument("--mode", default="auto", help="of fmsel: auto, eager, graph, compile")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
+    if args.out:
+        check_output(args.out)
     device = resolve_device(args.device)
     configure_backends(device, deterministic=False)
     arms: dict[str, Callable[[], None]] = {

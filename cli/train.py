@@ -115,7 +115,7 @@ def train(
     from fmsel.datasets import Source, load_dataset
     from fmsel.experiments.replicates import plan_replicates, train_replicates
     from fmsel.fixmatch.presets import configure
-    from fmsel.fixmatch.run.loop import Options
+    from fmsel.fixmatch.run.job import Options
     from fmsel.selection.split import Split
 
     splits = [Split.load(path) for path in split]

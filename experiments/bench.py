@@ -14,6 +14,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from fmsel.artefacts import versions
 from fmsel.datasets import WeakAugment
+from fmsel.errors import DeviceError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
@@ -49,13 +50,17 @@ def bench_train(
     Args:
         config: the recipe; its `steps` and `eval_every` do not matter here.
         steps: measured steps, at least 1, after `WARM_UP` others.
-        device, precision, execution: as for `fmsel train`.
+        device, precision, execution: as for `fmsel train`; device cpu or cuda.
         say: told what is being measured.
     Returns:
         JSON-able: steps a second and its spread, milliseconds a part, peak memory, and what the
         device could do at best (see `roofline`).
+    Raises:
+        DeviceError: a device that cannot be used, or is neither a CPU nor a CUDA GPU.
     """
     target = resolve_device(device)
+    if target.type not in MATMUL_SIDE:
+        raise DeviceError(f"the device {device!r} cannot be measured; use cpu or cuda")
     chosen = resolve_precision(precision, target)
     mode = resolve_execution(execution, target)
     configure_backends(target, deterministic=False)

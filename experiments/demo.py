@@ -8,7 +8,7 @@ from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.experiments.compare import Comparison, compare_runs
 from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import CPU_TINY
-from fmsel.fixmatch.run.loop import Options
+from fmsel.fixmatch.run.job import Options
 from fmsel.metrics.evidence import Settings
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.score import score_dataset

@@ -9,7 +9,9 @@ from fmsel.datasets import ImageDataset
 from fmsel.errors import OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.folder import RunFolder
-from fmsel.fixmatch.run.loop import Job, Options, describe, train_jobs
+from fmsel.fixmatch.run.inputs import check_labels
+from fmsel.fixmatch.run.job import Job, Options, describe
+from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.selection.split import Split
 from fmsel.selection.split.make import redraw
 from fmsel.training.engine.device import resolve_device
@@ -80,16 +82,21 @@ def train_replicates(
         together: how many at once; None is `TOGETHER` on a GPU and 1 elsewhere.
         say: told a line about each replicate that is kept.
     Raises:
-        OptionError: `together` is below 1, or two replicates share a folder.
+        OptionError: `together` is below 1, two replicates share a folder, or `resume` and
+            `options.force` are both set.
         and as `train_jobs`.
     """
     if together is None:
         together = TOGETHER if resolve_device(options.device).type == "cuda" else 1
+    if resume and options.force:
+        raise OptionError("--resume goes on with a run and --force replaces it; pass one of them")
     if together < 1:
         raise OptionError(f"together={together} must be at least 1")
     folders = [each.out for each in replicates]
     if twice := [out for out in folders if folders.count(out) > 1]:
         raise OptionError(f"two runs would be written to {twice[0]}; give splits different names")
+    for each in replicates:
+        check_labels(each.split, data, config)
     left = []
     for k, each in enumerate(replicates):
         folder = RunFolder(each.out)

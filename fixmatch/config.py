@@ -1,5 +1,6 @@
 """`FixMatchConfig`: every number of the method, with its source; presets are named instances."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
@@ -51,6 +52,8 @@ class FixMatchConfig:
     eval_every: int = 1024  # steps; reference code: every 64 kimg
 
     def __post_init__(self) -> None:
+        for name, value in self.as_dict().items():
+            self._check(name, not isinstance(value, float) or math.isfinite(value), "finite")
         for name in ("steps", "batch", "mu", "eval_every", "sgdr_growth"):
             self._check(name, getattr(self, name) >= 1, "at least 1")
         self._check("lr", self.lr > 0, "above 0")
@@ -66,6 +69,8 @@ class FixMatchConfig:
                 f"temperature={self.temperature} sharpens soft pseudo-labels only; "
                 "use soft ones too, or leave it at 1"
             )
+        self._check("warmup", self.warmup < self.steps, f"below steps={self.steps}")
+        self._check("lr_min", self.lr_min <= self.lr, f"at most lr={self.lr}")
         self._check("plateau_factor", 0 < self.plateau_factor < 1, "in (0, 1)")
         self._check("plateau_patience", self.plateau_patience >= 0, "at least 0")
         for name, known in (("optimizer", OPTIMIZERS), ("schedule", SCHEDULES)):
@@ -123,7 +128,8 @@ def parse_prior(text: str | None) -> str | tuple[float, ...] | None:
         shares = tuple(float(part) for part in text.split(","))
     except ValueError:
         shares = ()
-    if len(shares) < 2 or min(shares) <= 0 or abs(sum(shares) - 1) > 1e-3:
+    # Written so that nan fails too.
+    if len(shares) < 2 or not min(shares) > 0 or not abs(sum(shares) - 1) <= 1e-3:
         raise OptionError(
             f"prior {text!r} must be uniform, labelled, or one share above 0 a class that sum to 1"
         )

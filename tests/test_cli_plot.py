@@ -25,7 +25,12 @@ def test_the_curves_are_the_schedules_in_closed_form() -> None:
 
 @pytest.mark.parametrize(
     ("options", "message"),
-    [(["--lr", "-1"], "lr=-1.0 must be above 0"), ([], "already exists; pass --force")],
+    [
+        (["--lr", "-1"], "lr=-1.0 must be above 0"),
+        (["--lr", "inf"], "lr=inf must be above 0 and finite"),
+        (["--out", "a.svg"], "give it a name that ends in .png"),
+        ([], "already exists; pass --force"),
+    ],
 )
 def test_bad_input(
     tmp_path: Path, capsys: pytest.CaptureFixture[str], options: list[str], message: str

@@ -1,6 +1,7 @@
 """The settings of the report's ablations: what each changes in a step, and what it must not."""
 
 import dataclasses
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,14 +9,17 @@ import torch
 import typer
 from torch import nn
 
-from fmsel.cli.app import app
+from fmsel.cli.app import app, main
 from fmsel.cli.train import RECIPE
+from fmsel.datasets import load_dataset
 from fmsel.errors import OptionError
 from fmsel.fixmatch.batches import Labelled, Unlabelled
 from fmsel.fixmatch.config import FixMatchConfig, parse_prior
 from fmsel.fixmatch.presets import configure
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.step import Learner, interleaved
+from fmsel.selection.random_stratified import RandomStratified
+from fmsel.selection.split import make_split
 
 B, MU, C = 3, 2, 4
 
@@ -147,3 +151,43 @@ def test_every_setting_is_an_option_of_train() -> None:
     options = command.commands["train"].params  # type: ignore[attr-defined]
     recipe = {each.name for each in options if getattr(each, "rich_help_panel", "") == RECIPE}
     assert recipe == {field.name for field in dataclasses.fields(FixMatchConfig)}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--lr", "inf"], "lr=inf must be finite"),
+        (["--lambda-u", "nan"], "lambda_u=nan must be finite"),
+        (["--warmup", "20"], "warmup=20 must be below steps=20"),
+        (["--schedule", "sgdr", "--lr-min", "0.5"], "lr_min=0.5 must be at most lr=0.03"),
+        (["--prior", "0.5,nan,0.5"], "must be uniform, labelled, or one share above 0"),
+        (["--rule", "adamatch", "--prior", "0.5,0.5"], "prior has 2 shares, but the data set has"),
+        (["--resume", "--force"], "pass one of them"),
+    ],
+)
+def test_bad_options_of_train_are_one_sentence_and_write_nothing(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    options: list[str],
+    message: str,
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    make_split(load_dataset("digits"), RandomStratified(), batch_size=40).save(Path("s.json"))
+    assert main(["train", "--split", "s.json", "--preset", "smoke", *options]) == 2
+    error = capsys.readouterr().err
+    assert message in error and error.count("\n") == 1
+    assert not Path("runs").exists()
+
+
+def test_a_split_that_does_not_fit_stops_all_runs_before_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    data = load_dataset("digits")
+    make_split(data, RandomStratified(), batch_size=40).save(Path("good.json"))
+    make_split(data, RandomStratified(), batch_size=4).save(Path("few.json"))
+    words = ["--split", "good.json", "--split", "few.json", "--rule", "adamatch"]
+    assert main(["train", *words, "--prior", "labelled", "--preset", "smoke"]) == 2
+    assert "needs an image of every class" in capsys.readouterr().err
+    assert not Path("runs").exists()

@@ -114,7 +114,7 @@ def test_presets_follow_device_and_size() -> None:
         ({"mu": 0}, "mu=0 must be at least 1"),
         ({"eval_every": 0}, "eval_every=0 must be at least 1"),
         ({"lr": 0.0}, "lr=0.0 must be above 0"),
-        ({"lr": float("nan")}, "lr=nan must be above 0"),
+        ({"lr": float("nan")}, "lr=nan must be finite"),
         ({"momentum": 1.0}, r"momentum=1.0 must be in \[0, 1\)"),
         ({"ema_decay": 1.5}, r"ema_decay=1.5 must be in \[0, 1\)"),
         ({"weight_decay": -1.0}, "weight_decay=-1.0 must be at least 0"),

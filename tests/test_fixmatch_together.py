@@ -16,7 +16,8 @@ from fmsel.errors import FmselError, Interrupted
 from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run.folder import RunFolder
-from fmsel.fixmatch.run.loop import Job, Options, train_jobs
+from fmsel.fixmatch.run.job import Job, Options
+from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.random_stratified import RandomStratified
 from fmsel.selection.split import Split, make_split

@@ -33,6 +33,8 @@ IDENTITY = {
     "test images (sha256)": ("test", "images_sha256"),
     "test labels (sha256)": ("test", "labels_sha256"),
 }
+# What it must share besides, if it is to have the same bits.
+EXACT = {"mode of its steps": ("execution",), "device": ("device",)}
 
 
 @dataclass(frozen=True)
@@ -101,8 +103,9 @@ class RunFolder:
     def _difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
         """(name, was, now) of the first thing in which the run here is another than `config`."""
         old = read_json(self.path / CONFIG, "run configuration")
+        exact = EXACT if config["deterministic"] else {}
         names = {f"setting {key}": ("fixmatch", key) for key in config["fixmatch"]}
-        for name, keys in (IDENTITY | names).items():
+        for name, keys in (IDENTITY | exact | names).items():
             was, now = _value(old, keys), _value(config, keys)
             if was != now:
                 return name, was, now

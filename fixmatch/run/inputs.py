@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, DataError, OptionError
-from fmsel.fixmatch.config import parse_prior
+from fmsel.fixmatch.config import FixMatchConfig, parse_prior
 from fmsel.selection.split import Split
 
 
@@ -61,30 +61,49 @@ def prepare_inputs(
     )
 
 
-def class_prior(prior: str | None, inputs: Inputs) -> Tensor | None:
-    """The configured class shares, (C,) float32 on the device; None is the rule's own default.
+def check_labels(split: Split, data: ImageDataset, config: FixMatchConfig) -> None:
+    """Refuse a split that cannot be trained on, before any run starts.
 
+    Raises:
+        ArtefactError: it does not belong to `data`, or gives an image no label.
+        OptionError: its labels do not fit the configured prior.
+    """
+    split.check(data, "the split")
+    class_prior(config.prior, _checked_labels(split, data), data.n_classes)
+
+
+def class_prior(
+    prior: str | None, labels: npt.NDArray[np.int64], n_classes: int
+) -> npt.NDArray[np.float32] | None:
+    """The configured class shares, (C,) summing to 1; None is the rule's own default.
+
+    Args:
+        prior: of the configuration.
+        labels: (M,) of the labelled images.
+        n_classes: C.
     Raises:
         OptionError: not one share a class, or the split has no image of some class.
     """
     shares = parse_prior(prior)
-    count, device = inputs.n_classes, inputs.images.device
     if shares is None:
         return None
     if shares == "uniform":
-        return torch.full((count,), 1 / count, device=device)
-    if shares == "labelled":
-        counts = torch.bincount(inputs.labels, minlength=count).float()
-        if not bool(counts.all()):
+        shares = (1.0,) * n_classes
+    elif shares == "labelled":
+        counts = np.bincount(labels, minlength=n_classes)
+        if not counts.all():
             raise OptionError(
                 "prior 'labelled' needs an image of every class among the labelled ones, and "
-                f"{int((counts == 0).sum())} of {count} classes have none; use uniform or numbers"
+                f"{int((counts == 0).sum())} of {n_classes} classes have none; use uniform or "
+                "numbers"
             )
-        return counts / counts.sum()
-    if len(shares) != count:
-        raise OptionError(f"prior has {len(shares)} shares, but the data set has {count} classes")
-    given = torch.tensor(shares, dtype=torch.float32, device=device)
-    return given / given.sum()
+        shares = tuple(map(float, counts))
+    elif len(shares) != n_classes:
+        raise OptionError(
+            f"prior has {len(shares)} shares, but the data set has {n_classes} classes"
+        )
+    given = np.array(shares, dtype=np.float32)
+    return np.asarray(given / given.sum())
 
 
 def _checked_labels(split: Split, data: ImageDataset) -> npt.NDArray[np.int64]:

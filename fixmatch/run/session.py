@@ -4,6 +4,8 @@ import time
 from collections.abc import Callable, Mapping
 from typing import Any
 
+import torch
+
 from fmsel.datasets import WeakAugment
 from fmsel.errors import FmselError, OptionError
 from fmsel.fixmatch.batches import (
@@ -77,11 +79,12 @@ class Session:
             bn_momentum=config.bn_momentum,
             seed=seed,
         )
+        prior = class_prior(config.prior, inputs.labels.cpu().numpy(), inputs.n_classes)
         context = RuleContext(
             threshold=config.threshold,
             temperature=config.temperature,
             hard=config.hard,
-            prior=class_prior(config.prior, inputs),
+            prior=None if prior is None else torch.from_numpy(prior).to(device),
             n_classes=inputs.n_classes,
             n_unlabelled=len(images),
             device=device,
@@ -111,7 +114,7 @@ class Session:
             self.learner.compile()
         self.captured: Captured | None = None
         if execution != "eager" and device.type == "cuda":
-            self.captured = Captured(lambda *tensors: self._learn(*grouped(tensors)))
+            self.captured = Captured(lambda *tensors: self._learn(*grouped(tensors)), device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -194,7 +197,8 @@ class Session:
         if first := int(self.learner.guard.first_bad):
             raise FmselError(
                 f"the loss became nan or infinite at step {first:,} of {self.config.steps:,}; "
-                f"train again with a smaller --lr than {self.config.lr}"
+                f"train again with --force and a smaller --lr than {self.config.lr}, or with "
+                "milder settings"
             )
 
     def clock(self) -> float:

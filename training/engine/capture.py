@@ -21,14 +21,15 @@ class Captured:
 
     Args:
         function: what to run; its result is thrown away.
+        device: the CUDA device that it runs on.
     """
 
-    def __init__(self, function: Callable[..., object]) -> None:
+    def __init__(self, function: Callable[..., object], device: torch.device) -> None:
         self.function = function
         self.calls = 0
         self.graph: torch.cuda.CUDAGraph | None = None
         self.inputs: tuple[Tensor, ...] = ()
-        self.stream = torch.cuda.Stream()  # type: ignore[no-untyped-call]
+        self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
 
     def __call__(self, *inputs: Tensor) -> None:
         """Run or replay; `inputs` are on the device."""

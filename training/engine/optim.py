@@ -42,7 +42,11 @@ def adam(
 ) -> torch.optim.Adam:
     """Adam (Kingma and Ba 2015) with the same coupled weight decay as `sgd`, so not AdamW."""
     groups = parameter_groups(model, weight_decay, decay_all)
-    return torch.optim.Adam(groups, lr=_rate(model, lr, fused), fused=fused)
+    rate = _rate(model, lr, fused)
+    made = torch.optim.Adam(groups, lr=rate, fused=fused, capturable=isinstance(rate, Tensor))
+    # torch would warn of the steps before the recording, which run as they are on purpose.
+    made._warned_capturable_if_run_uncaptured = True
+    return made
 
 
 def parameter_groups(

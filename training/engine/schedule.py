@@ -27,6 +27,8 @@ def sgdr(step: int, cycle: int, growth: int, lr: float, lr_min: float) -> float:
         cycle: steps of the first cycle.
         growth: each cycle is so many times as long as the one before, 1 or more.
     """
+    if growth == 1:
+        step %= cycle
     while step >= cycle:
         step, cycle = step - cycle, cycle * growth
     return lr_min + (lr - lr_min) * (1 + math.cos(math.pi * step / cycle)) / 2

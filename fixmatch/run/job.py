@@ -1,0 +1,107 @@
+"""`Job` and `Options`: what is to be trained, and what its config.json says."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fmsel.artefacts import versions
+from fmsel.datasets import ImageDataset
+from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.presets import preset_name
+from fmsel.selection.split import Split
+from fmsel.training.engine.device import (
+    device_name,
+    resolve_device,
+    resolve_execution,
+    resolve_precision,
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Job:
+    """One run to be trained.
+
+    Attributes:
+        split: which images have labels.
+        out: the run folder.
+        seed: the training seed, 0 or more.
+        name: how comparisons call the split; its strategy by default.
+        resume: go on with the run in `out`.
+    """
+
+    split: Split
+    out: Path
+    seed: int
+    name: str | None = None
+    resume: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How runs are made, beside their recipe.
+
+    Attributes:
+        supervised_only: the same labelled batches and steps, without the unlabelled images.
+        device: "auto", "cpu", "cuda", …
+        precision: "auto", "fp32" or "bf16".
+        execution: "auto", "eager", "graph" or "compile"; see `resolve_execution`.
+        deterministic: on a GPU too, the same bits however often a run was stopped; slower.
+        force: replace a run that is there.
+        tensorboard: write the metrics as TensorBoard events too.
+        progress: show the live lines on stderr.
+    """
+
+    supervised_only: bool = False
+    device: str = "auto"
+    precision: str = "auto"
+    execution: str = "auto"
+    deterministic: bool = False
+    force: bool = False
+    tensorboard: bool = False
+    progress: bool = True
+
+
+def describe(
+    job: Job,
+    data: ImageDataset,
+    test: ImageDataset | None,
+    config: FixMatchConfig,
+    options: Options,
+) -> dict[str, Any]:
+    """What config.json holds: enough to run it again, and to refuse resuming it differently."""
+    device, split = resolve_device(options.device), job.split
+    return {
+        "mode": "supervised" if options.supervised_only else "fixmatch",
+        "seed": job.seed,
+        "preset": preset_name(config, data.images.shape[1]),
+        "fixmatch": config.as_dict(),
+        "dataset": {
+            **data.describe(),
+            "class_names": list(data.class_names),
+            "image_side": data.images.shape[1],
+        },
+        "test": _fingerprint(test) if test else None,
+        "split": {
+            "name": job.name or split.strategy,
+            "sha256": split.sha256,
+            "strategy": split.strategy,
+            "parameters": dict(split.parameters),
+            "seed": split.seed,
+            "label_use": split.label_use,
+            "labels": len(split),
+        },
+        "device": device_name(device),
+        "precision": resolve_precision(options.precision, device),
+        "execution": resolve_execution(options.execution, device),
+        "deterministic": options.deterministic,
+        "versions": versions("torch", "torchvision"),
+    }
+
+
+def _fingerprint(test: ImageDataset) -> dict[str, Any]:
+    """By what runs that were measured on other images or labels are told apart."""
+    return {
+        "n": len(test),
+        "images_sha256": test.images_sha256,
+        "labels_sha256": test.labels_sha256,
+    }
