@@ -98,6 +98,13 @@ def train(
         bool | None, _setting("Let the average forget its start.", "--ema-ramp/--no-ema-ramp")
     ] = None,
     bn_momentum: Annotated[float | None, _setting("Of batch norm's statistics.")] = None,
+    weak_gradient: Annotated[
+        bool | None,
+        _setting(
+            "Weak views share the others' batch norm, or pass alone: cheaper, not the paper's.",
+            "--weak-gradient/--no-weak-gradient",
+        ),
+    ] = None,
     interleave: Annotated[
         bool | None, _setting("Mix the parts of a batch.", "--interleave/--no-interleave")
     ] = None,

@@ -48,6 +48,8 @@ class FixMatchConfig:
     ema_decay: float = 0.999  # reference code: ab_fixmatch_ra.py
     ema_ramp: bool = False  # min(decay, (1 + t) / (10 + t)), for short schedules
     bn_momentum: float = 0.001  # reference code: 0.999 in TensorFlow's convention
+    weak_gradient: bool = True  # reference code: weak views share the batch norm of the others;
+    # False is cheaper and not the same: they pass alone, without gradient
     interleave: bool = False  # mix labelled, weak and strong images along the batch
     eval_every: int = 1024  # steps; reference code: every 64 kimg
 

@@ -128,14 +128,14 @@ class Learner:
         if unlabelled is None:
             logits = whole(self._logits(share(labelled.images)))
             return supervised_loss(logits, labelled.labels), None
-        parts = [share(each) for each in (labelled.images, unlabelled.weak, unlabelled.strong)]
-        images, counts = torch.cat(parts), [len(part) for part in parts]
-        if self.config.interleave:
-            order = interleaved(counts[0], self.config.mu, images.device)
-            outputs = self._logits(images[order])[order.argsort()]
+        if self.config.weak_gradient:
+            logits, weak, strong = self._outputs(
+                labelled.images, unlabelled.weak, unlabelled.strong
+            )
         else:
-            outputs = self._logits(images)
-        logits, weak, strong = (whole(each) for each in torch.split(outputs, counts))
+            with torch.no_grad():
+                [weak] = self._outputs(unlabelled.weak)
+            logits, strong = self._outputs(labelled.images, unlabelled.strong)
         with torch.no_grad():
             pseudo = self.rule(
                 WeakView(
@@ -144,6 +144,17 @@ class Learner:
             )
         lambda_u = self.config.lambda_u
         return fixmatch_loss(logits, labelled.labels, strong, pseudo, lambda_u), pseudo
+
+    def _outputs(self, *parts: Tensor) -> list[Tensor]:
+        """The logits of each part of one batch, all in one batch norm."""
+        shares = [self.world.share(part) for part in parts]
+        images, counts = torch.cat(shares), [len(part) for part in shares]
+        if self.config.interleave:
+            order = interleaved(counts[0], len(images) // counts[0], images.device)
+            outputs = self._logits(images[order])[order.argsort()]
+        else:
+            outputs = self._logits(images)
+        return [self.world.whole(each) for each in torch.split(outputs, counts)]
 
     def _logits(self, images: Tensor) -> Tensor:
         with autocast(self.device, self.precision):
@@ -181,11 +192,10 @@ def make_optimizer(model: nn.Module, config: FixMatchConfig) -> torch.optim.Opti
     return sgd(model, momentum=config.momentum, **shared)
 
 
-def interleaved(batch: int, mu: int, device: torch.device) -> Tensor:
-    """(B (1 + 2 mu),) int64: an order in which every stretch of 1 + 2 mu images has one labelled.
+def interleaved(batch: int, parts: int, device: torch.device) -> Tensor:
+    """(B parts,) int64: an order in which every stretch of `parts` images has one labelled.
 
     The reference code interleaves so that each of several GPUs, with batch norm of its own, sees
     the same mix. Within one batch norm it changes nothing but the rounding of sums.
     """
-    parts = 1 + 2 * mu
     return torch.arange(batch * parts, device=device).view(parts, batch).T.flatten()

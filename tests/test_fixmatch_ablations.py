@@ -8,6 +8,7 @@ import pytest
 import torch
 import typer
 from torch import nn
+from torch.nn import functional as F
 
 from fmsel.cli.app import app, main
 from fmsel.cli.train import RECIPE
@@ -60,7 +61,7 @@ def trained(steps: int = 3, **settings: object) -> dict[str, torch.Tensor]:
 
 
 def test_interleaving_spreads_the_labelled_images_and_changes_only_rounding() -> None:
-    order = interleaved(B, MU, torch.device("cpu"))
+    order = interleaved(B, 1 + 2 * MU, torch.device("cpu"))
     assert sorted(order.tolist()) == list(range(B * (1 + 2 * MU)))
     for part in order.view(B, 1 + 2 * MU):
         assert int((part < B).sum()) == 1  # as in the reference: one labelled in each
@@ -86,6 +87,7 @@ def test_without_average_the_evaluated_weights_are_the_live_ones() -> None:
         {"hard": False},
         {"hard": False, "temperature": 0.5},
         {"warmup": 2},
+        {"weak_gradient": False},
     ],
 )
 def test_each_setting_changes_the_weights(settings: dict[str, Any]) -> None:
@@ -104,6 +106,26 @@ def test_soft_targets_are_the_sharpened_prediction() -> None:
     powered = weak.exp() ** 2
     torch.testing.assert_close(pseudo.targets, powered / powered.sum(dim=1, keepdim=True))
     assert torch.equal(pseudo.classes, weak.argmax(dim=1))
+
+
+def test_without_weak_gradient_weak_views_pass_alone() -> None:
+    """By torch alone: two forward passes, each with a batch norm batch of its own."""
+    made, labelled, unlabelled = learner(weak_gradient=False), *batch()
+    plain = learner().model.train()
+    with torch.no_grad():
+        weak = plain(unlabelled.weak)
+    both = plain(torch.cat([labelled.images, unlabelled.strong]))
+    confidence, guess = weak.softmax(dim=1).max(dim=1)
+    each = F.cross_entropy(both[B:], guess, reduction="none")
+    expected = F.cross_entropy(both[:B], labelled.labels) + (each * (confidence >= 0.3)).mean()
+    expected.backward()  # type: ignore[no-untyped-call]
+    losses, pseudo = made.step(0, labelled, unlabelled)
+    assert pseudo is not None and int((pseudo.weights > 0).sum()) > 0
+    torch.testing.assert_close(losses.total, expected)
+    for (name, ours), theirs in zip(made.model.named_parameters(), plain.parameters(), strict=True):
+        torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12, msg=name)
+    for ours, theirs in zip(made.model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_plateau_goes_by_past_labelled_losses() -> None:
