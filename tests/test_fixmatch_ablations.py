@@ -118,14 +118,14 @@ def test_without_weak_gradient_weak_views_pass_alone() -> None:
     confidence, guess = weak.softmax(dim=1).max(dim=1)
     each = F.cross_entropy(both[B:], guess, reduction="none")
     expected = F.cross_entropy(both[:B], labelled.labels) + (each * (confidence >= 0.3)).mean()
-    expected.backward()  # type: ignore[no-untyped-call]
+    expected.backward()
     losses, pseudo = made.step(0, labelled, unlabelled)
     assert pseudo is not None and int((pseudo.weights > 0).sum()) > 0
     torch.testing.assert_close(losses.total, expected)
     for (name, ours), theirs in zip(made.model.named_parameters(), plain.parameters(), strict=True):
         torch.testing.assert_close(ours.grad, theirs.grad, rtol=1e-9, atol=1e-12, msg=name)
-    for ours, theirs in zip(made.model.buffers(), plain.buffers(), strict=True):
-        torch.testing.assert_close(ours, theirs)
+    for mine, other in zip(made.model.buffers(), plain.buffers(), strict=True):
+        torch.testing.assert_close(mine, other)
 
 
 def test_plateau_goes_by_past_labelled_losses() -> None:
