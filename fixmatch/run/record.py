@@ -70,14 +70,7 @@ class RunRecord:
         Raises:
             ArtefactError: no run folder, an unfinished run, or a broken file.
         """
-        if not (path / CONFIG).exists():
-            raise ArtefactError(f"{path} is not a run folder: it holds no {CONFIG}")
-        config = read_json(path / CONFIG, "run configuration")
-        if config.get("schema_version") != SCHEMA:
-            raise ArtefactError(
-                f"{path / CONFIG} has schema_version {config.get('schema_version')!r}; "
-                f"this fmsel reads version {SCHEMA}"
-            )
+        config = read_run_config(path)
         if not (path / SUMMARY).exists():
             raise ArtefactError(
                 f"the run {path} is not finished; go on with `fmsel train --resume`"
@@ -99,6 +92,24 @@ class RunRecord:
             raise ArtefactError(f"the run {path} lacks the field {error}") from error
         except (OptionError, TypeError) as error:
             raise ArtefactError(f"the run {path} is broken: {error}") from error
+
+
+def read_run_config(run: Path) -> dict[str, Any]:
+    """config.json of a run folder, whether the run is finished or not.
+
+    Raises:
+        ArtefactError: no run folder, or a config.json of another version or broken.
+    """
+    path = run / CONFIG
+    if not path.exists():
+        raise ArtefactError(f"{run} is not a run folder: it holds no {CONFIG}")
+    config = read_json(path, "run configuration")
+    if config.get("schema_version") != SCHEMA:
+        raise ArtefactError(
+            f"{path} has schema_version {config.get('schema_version')!r}; "
+            f"this fmsel reads version {SCHEMA}"
+        )
+    return config
 
 
 def _summary(path: Path) -> dict[str, Any]:

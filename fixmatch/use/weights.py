@@ -8,12 +8,12 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from fmsel.artefacts import read_json, sha256_file
+from fmsel.artefacts import sha256_file
 from fmsel.datasets import ImageDataset, Source, load_dataset
 from fmsel.errors import ArtefactError, OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.folder import RunFolder
-from fmsel.fixmatch.run.record import CONFIG, SCHEMA
+from fmsel.fixmatch.run.record import CONFIG, read_run_config
 from fmsel.training.augment.weak import to_float
 from fmsel.training.networks.build import build_network
 
@@ -152,15 +152,7 @@ def read_config(run: Path) -> tuple[FixMatchConfig, Mapping[str, Any]]:
     Raises:
         ArtefactError: no run folder, or a broken config.json.
     """
-    path = run / CONFIG
-    if not path.exists():
-        raise ArtefactError(f"{run} is not a run folder: it holds no {CONFIG}")
-    values = read_json(path, "run configuration")
-    if values.get("schema_version") != SCHEMA:
-        raise ArtefactError(
-            f"{path} has schema_version {values.get('schema_version')!r}; "
-            f"this fmsel reads version {SCHEMA}"
-        )
+    path, values = run / CONFIG, read_run_config(run)
     try:
         config, dataset = FixMatchConfig.from_dict(values["fixmatch"]), dict(values["dataset"])
     except KeyError as error:
