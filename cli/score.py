@@ -18,7 +18,7 @@ def score(
     dataset: Annotated[str, typer.Argument(help="A data set's name, or an image folder.")],
     metric: Annotated[
         list[str] | None,
-        typer.Option(help="Score by this metric (repeat for more); default: four cheap ones."),
+        typer.Option(help="Score by this metric or group: default, cheap, all (repeat for more)."),
     ] = None,
     data_root: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
     resize: Annotated[int | None, typer.Option(help="Resize images to this side, pixels.")] = None,
@@ -44,14 +44,14 @@ def score(
     """
     from fmsel.datasets import load_dataset
     from fmsel.metrics.evidence import Settings
-    from fmsel.metrics.scores.catalogue import DEFAULT, check_metrics
+    from fmsel.metrics.scores.catalogue import check_metrics
     from fmsel.metrics.scores.score import merge, score_dataset
     from fmsel.metrics.scores.update import existing_scores
 
     # Names of files and classes may hold brackets, which rich would read as markup.
     err = Console(stderr=True, highlight=False, markup=False)
     out_console = Console(highlight=False, markup=False)
-    names = check_metrics(metric or DEFAULT)
+    names = check_metrics(metric or ["default"])
     data = load_dataset(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
     )

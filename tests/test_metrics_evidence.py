@@ -1,21 +1,26 @@
 """The cross-fitted ensemble on digits: folds, what is held out, cache, and that it ranks well."""
 
 import dataclasses
+from collections.abc import Mapping
 from itertools import count
+from threading import Lock
 
 import numpy as np
 import pytest
+from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
+from torch import Tensor, nn
 
 from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.errors import DataError
 from fmsel.metrics.evidence import Settings, gather
 from fmsel.metrics.evidence import crossfit as crossfit_evidence
+from fmsel.metrics.evidence.crossfit import Crossfit
 from fmsel.metrics.evidence.network.folds import stratified_folds
 from fmsel.metrics.evidence.network.recipe import Recipe
-from fmsel.metrics.evidence.network.store import NetworkOutputs
-from fmsel.metrics.evidence.network.train import train_network
+from fmsel.metrics.evidence.network.train import Observe, train_network
+from fmsel.metrics.evidence.network.weights import weights_of
 from fmsel.metrics.scores.score import score_dataset
 
 
@@ -27,7 +32,17 @@ def digits() -> ImageDataset:
 @pytest.fixture
 def short(monkeypatch: pytest.MonkeyPatch) -> None:
     """Two epochs a network, for tests that are not about how well it ranks."""
-    monkeypatch.setattr(crossfit_evidence, "recipe_for", lambda *_: Recipe(epochs=2, batch=32))
+    monkeypatch.setattr(
+        crossfit_evidence,
+        "recipe_for",
+        lambda data, device, capacity: Recipe(
+            arch=f"small-conv-{round(8 * capacity)}", epochs=2, batch=32
+        ),
+    )
+
+
+def make(data: ImageDataset, settings: Settings) -> Crossfit:
+    return crossfit_evidence.make(data, crossfit_evidence.plan(data, settings), settings, {})
 
 
 @pytest.fixture
@@ -47,36 +62,70 @@ def test_folds_spread_every_class_evenly(seed: int) -> None:
 
 
 def test_every_image_is_predicted_only_by_networks_that_held_it_out(
-    small: ImageDataset, monkeypatch: pytest.MonkeyPatch
+    small: ImageDataset, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """A network that marks what it was trained on: its mark must never reach a held-out row."""
-    trained: list[np.ndarray] = []
+    """A network knows what it was trained on: that must never be among what it predicts."""
+    trained: dict[bytes, np.ndarray] = {}
 
-    def fake(data: ImageDataset, *, held_out: np.ndarray, **_: object) -> NetworkOutputs:
-        trained.append(~held_out)
-        rows = np.flatnonzero(held_out).astype(np.float32)
-        predictions = np.repeat(rows[:, None], data.n_classes, axis=1)
-        return NetworkOutputs(
-            heldout=predictions,
-            training_mean=np.flatnonzero(~held_out).astype(np.float32),
-            seconds=0.0,
-        )
+    def remember(data: ImageDataset, *, train_on: np.ndarray, **rest: object) -> nn.Module:
+        model = train_network(data, train_on=train_on, **rest)  # type: ignore[arg-type]
+        trained[_fingerprint(model)] = train_on
+        return model
 
-    monkeypatch.setattr(crossfit_evidence, "train_network", fake)
-    made = crossfit_evidence.make(small, Settings(device="cpu"))
+    def mark(model: nn.Module, data: ImageDataset, indices: np.ndarray, **_: object) -> np.ndarray:
+        assert not np.intersect1d(trained[_fingerprint(model)], indices).size
+        assert len(trained[_fingerprint(model)]) + len(indices) == len(data)
+        return np.repeat(indices.astype(np.float32)[:, None], data.n_classes, axis=1)
+
+    monkeypatch.setattr(crossfit_evidence, "train_network", remember)
+    monkeypatch.setattr(crossfit_evidence, "predict", mark)
+    made = make(small, Settings(device="cpu"))
     everyone = np.arange(200, dtype=np.float32)
     for repetition in range(3):
         np.testing.assert_array_equal(made.heldout[repetition, :, 0], everyone)
-        np.testing.assert_array_equal(made.training_mean[repetition], everyone)
+        assert (made.training_mean[repetition] > 0).all()
     assert len(trained) == 6
-    np.testing.assert_array_equal(sum(t.astype(int) for t in trained), 3)
-    assert len({t.tobytes() for t in trained}) == 6
+    counts = sum(np.bincount(each, minlength=200) for each in trained.values())
+    np.testing.assert_array_equal(counts, 3)
+    for network in made.networks.values():
+        key = _fingerprint(network.weights)
+        np.testing.assert_array_equal(np.flatnonzero(~network.held_out), trained[key])
+
+
+def _fingerprint(source: nn.Module | Mapping[str, np.ndarray]) -> bytes:
+    weights = weights_of(source) if isinstance(source, nn.Module) else source
+    return weights["head.weight"].tobytes()
+
+
+def test_training_mean_is_what_the_network_gave_while_training(
+    small: ImageDataset, short: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Recorded again by the test, batch by batch, from the logits alone."""
+    sums = np.zeros((3, 200))
+    lock = Lock()
+
+    def record(
+        data: ImageDataset, *, observe: Observe, recipe: Recipe, **rest: object
+    ) -> nn.Module:
+        row = ["small-conv-6", "small-conv-8", "small-conv-10"].index(recipe.arch)
+
+        def both(indices: Tensor, logits: Tensor) -> None:
+            observe(indices, logits)
+            own = softmax(logits.numpy(), axis=1)[np.arange(len(indices)), data.labels[indices]]
+            with lock:
+                np.add.at(sums[row], indices.numpy(), own / 2)
+
+        return train_network(data, observe=both, recipe=recipe, **rest)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(crossfit_evidence, "train_network", record)
+    made = make(small, Settings(device="cpu"))
+    np.testing.assert_allclose(made.training_mean, sums, atol=1e-6)
 
 
 def test_interrupted_ensemble_goes_on_with_the_next_network(
     small: ImageDataset, short: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = crossfit_evidence.make(small, Settings(device="cpu", cache=False))
+    whole = make(small, Settings(device="cpu", cache=False))
     calls = count()
 
     def stops_at_third(*args: object, **kwargs: object) -> object:
@@ -86,8 +135,8 @@ def test_interrupted_ensemble_goes_on_with_the_next_network(
 
     monkeypatch.setattr(crossfit_evidence, "train_network", stops_at_third)
     with pytest.raises(KeyboardInterrupt):
-        crossfit_evidence.make(small, Settings(device="cpu"))
-    resumed = crossfit_evidence.make(small, Settings(device="cpu"))
+        make(small, Settings(device="cpu"))
+    resumed = make(small, Settings(device="cpu"))
     # The worker may begin a fourth network before the interruption reaches it.
     assert resumed.parameters["networks_from_cache"] in (2, 3)
     np.testing.assert_array_equal(resumed.heldout, whole.heldout)
@@ -146,4 +195,4 @@ def test_precision_changes_the_cache_key(small: ImageDataset, short: None) -> No
             ["crossfit"],
             Settings(device="cpu", precision=precision, say=said.append),
         )
-    assert [line.partition(" ")[0] for line in said] == ["training", "all", "training"]
+    assert [line.split()[1] for line in said] == ["6", "from", "6"]

@@ -26,6 +26,7 @@ def evidence(repetitions: int = 3, seed: int = 0) -> Evidence:
     crossfit = Crossfit(
         heldout=predictions,
         training_mean=rng.random((repetitions, N), dtype=np.float32),
+        networks={},
         parameters=MappingProxyType({}),
     )
     return Evidence(labels=rng.integers(0, C, N), parts={"crossfit": crossfit})
@@ -51,6 +52,7 @@ def test_agr_is_highest_where_networks_agree_and_bounded_by_ln_2() -> None:
     crossfit = Crossfit(
         heldout=np.stack([same, opposed], axis=1),
         training_mean=np.zeros((3, 2), np.float32),
+        networks={},
         parameters={},
     )
     scores = agr.score(Evidence(labels=np.zeros(2, np.int64), parts={"crossfit": crossfit}))

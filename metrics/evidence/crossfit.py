@@ -2,33 +2,36 @@
 
 In each repetition the images are cut into stratified folds, and one network is trained without
 each fold; then it predicts its held-out fold, averaging over mirror images where the data set's
-weak augmentation flips. The outputs of a finished network are cached, so an interrupted run goes
-on with the next one.
+weak augmentation flips. The repetitions differ in seed and in capacity (channels). The weights are
+kept, so that other evidence can attack the networks or train them on.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
-from fmsel.artefacts import sha256_json
 from fmsel.datasets import ImageDataset
 from fmsel.errors import DataError
-from fmsel.metrics.evidence.gather import Settings
+from fmsel.metrics.evidence.jobs.plan import Job, Plan
+from fmsel.metrics.evidence.jobs.run import Advance, Arrays, Finished, job_names, run_jobs
+from fmsel.metrics.evidence.jobs.settings import Settings
 from fmsel.metrics.evidence.network.folds import stratified_folds
+from fmsel.metrics.evidence.network.predict import predict, predict_work
 from fmsel.metrics.evidence.network.recipe import Recipe, recipe_for
-from fmsel.metrics.evidence.network.side_by_side import train_side_by_side
-from fmsel.metrics.evidence.network.store import NetworkOutputs, load_outputs, save_outputs
-from fmsel.metrics.evidence.network.train import images_handled, train_network
-from fmsel.progress import progress_bar
+from fmsel.metrics.evidence.network.train import train_network
+from fmsel.metrics.evidence.network.weights import TrainedNetwork, weights_of
 from fmsel.seeds import generator, torch_seed
-from fmsel.training.engine.device import device_name, resolve_device, resolve_precision
+from fmsel.training.engine.device import device_name
 
-REPETITIONS = 3  # each holds every image out once; `agr` needs three such networks
+CAPACITIES = (0.75, 1.0, 1.25)  # one repetition each; `agr` needs three such networks
 FOLDS = 2
-TRAINER = 2  # raise it when the network or its training changes: cached outputs no longer count
+TRAINER = 3  # raise it when the network or its training changes: cached outputs no longer count
+WEIGHT = "weight "  # before a parameter's name among a job's arrays
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -40,84 +43,98 @@ class Crossfit:
             that held image i out.
         training_mean: (R, N) float32 in [0, 1], probability of the given label while training on
             the (augmented) image, averaged over epochs and over the networks that trained on it.
+        networks: (repetition, fold) -> the network that held that fold out.
         parameters: recipe, device and held-out accuracy, JSON-able.
     """
 
     heldout: npt.NDArray[np.float32]
     training_mean: npt.NDArray[np.float32]
+    networks: Mapping[Job, TrainedNetwork]
     parameters: Mapping[str, Any]
 
 
-def make(data: ImageDataset, settings: Settings) -> Crossfit:
-    """Train (or load) the ensemble on `data` and collect its predictions.
+def plan(data: ImageDataset, settings: Settings) -> Plan:
+    """Six networks.
 
     Raises:
         DataError: a label is missing, or a class has fewer images than there are folds.
     """
     _check(data)
-    device = resolve_device(settings.device)
-    precision = resolve_precision(settings.precision, device)
-    recipe = recipe_for(data, device)
+    recipes = _recipes(data, settings)
+    jobs = [(r, f) for r in range(len(recipes)) for f in range(FOLDS)]
+    names = job_names(
+        jobs,
+        data,
+        settings,
+        kind="crossfit",
+        trainer=TRAINER,
+        folds=FOLDS,
+        recipes=[recipe.as_dict() for recipe in recipes],
+    )
+    held_out = len(data) // FOLDS
+    trained = len(data) - held_out
+    work = trained * recipes[0].epochs + predict_work(data, held_out)
+    return Plan(
+        what=f"{len(jobs)} networks ({', '.join(r.arch for r in recipes)}; {recipes[0].epochs} "
+        f"epochs on {trained:,} images each), {FOLDS}-fold cross-fitting",
+        work=dict.fromkeys(jobs, work),
+        names=names,
+    )
+
+
+def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, Any]) -> Crossfit:
+    """Train (or load) the ensemble on `data` and collect its predictions."""
+    device, precision = settings.place()
+    recipes = _recipes(data, settings)
     folds = [
-        stratified_folds(data.labels, FOLDS, generator(settings.seed, "crossfit folds", repetition))
-        for repetition in range(REPETITIONS)
+        stratified_folds(data.labels, FOLDS, generator(settings.seed, "crossfit folds", r))
+        for r in range(len(recipes))
     ]
-    key = {
-        "images": data.images_sha256,
-        "labels": data.labels_sha256,
-        "weak": [data.weak.flip, data.weak.shift],
-        "recipe": recipe.as_dict(),
-        "folds": FOLDS,
-        "trainer": TRAINER,
-        "seed": settings.seed,
-        "device": device.type,
-        "precision": precision,
-    }
-    names = {
-        (r, f): sha256_json({**key, "repetition": r, "fold": f})
-        for r in range(REPETITIONS)
-        for f in range(FOLDS)
-    }
-    outputs: dict[tuple[int, int], NetworkOutputs] = {}
-    for job, name in names.items():
-        if settings.cache and (found := load_outputs(name)) is not None:
-            outputs[job] = found
-    missing = [job for job in names if job not in outputs]
-    _announce(data, recipe, len(missing), len(names), settings)
-    with progress_bar(f"{len(missing)} networks", _work(data, recipe, len(missing))) as bar:
 
-        def train(job: tuple[int, int], advance: Callable[[int], None]) -> NetworkOutputs:
-            r, f = job
-            network = train_network(
-                data,
-                held_out=folds[r] == f,
-                recipe=recipe,
-                seed=torch_seed(settings.seed, "crossfit network", r, f),
-                device=device,
-                precision=precision,
-                advance=advance,
-            )
-            if settings.cache:
-                save_outputs(names[job], network)
-            return network
+    def train(job: Job, advance: Advance) -> Arrays:
+        r, f = job
+        training = torch.zeros(len(data), device=device)
+        labels = torch.tensor(data.labels, device=device)
 
-        outputs |= train_side_by_side(missing, train, bar, device)
+        def observe(indices: Tensor, logits: Tensor) -> None:
+            own = logits.softmax(dim=1).gather(1, labels[indices][:, None])[:, 0]
+            training[indices] += own / recipes[r].epochs
+
+        model = train_network(
+            data,
+            train_on=np.flatnonzero(folds[r] != f),
+            recipe=recipes[r],
+            seed=torch_seed(settings.seed, "crossfit network", r, f),
+            device=device,
+            precision=precision,
+            advance=advance,
+            observe=observe,
+        )
+        held_out = np.flatnonzero(folds[r] == f)
+        heldout = predict(
+            model, data, held_out, device=device, precision=precision, advance=advance
+        )
+        outputs = {"heldout": heldout, "training_mean": training.cpu().numpy()}
+        return outputs | {WEIGHT + k: v for k, v in weights_of(model).items()}
+
+    finished = run_jobs("crossfit", plan, train, settings)
     parameters = {
-        **recipe.as_dict(),
-        "repetitions": REPETITIONS,
+        **recipes[0].as_dict(),
+        "arch": [recipe.arch for recipe in recipes],
+        "repetitions": len(recipes),
         "folds": FOLDS,
-        "networks": len(names),
-        "networks_from_cache": len(names) - len(missing),
+        "networks": len(finished.arrays),
+        "networks_from_cache": finished.from_cache,
         "device": device_name(device),
         "precision": precision,
-        "training_seconds": round(sum(each.seconds for each in outputs.values()), 1),
+        "compute_seconds": finished.seconds,
     }
-    return _assemble(data, folds, outputs, parameters)
+    return _assemble(data, folds, recipes, finished, parameters)
 
 
-def _work(data: ImageDataset, recipe: Recipe, networks: int) -> int:
-    """Images that `networks` networks handle."""
-    return networks * images_handled(data, len(data) // FOLDS, recipe)
+def _recipes(data: ImageDataset, settings: Settings) -> list[Recipe]:
+    device, _ = settings.place()
+    return [recipe_for(data, device, capacity) for capacity in CAPACITIES]
 
 
 def _check(data: ImageDataset) -> None:
@@ -134,35 +151,29 @@ def _check(data: ImageDataset) -> None:
         )
 
 
-def _announce(
-    data: ImageDataset, recipe: Recipe, missing: int, total: int, settings: Settings
-) -> None:
-    trained = len(data) * (FOLDS - 1) // FOLDS
-    if missing:
-        settings.say(
-            f"training {missing} of {total} networks ({recipe.arch}, {recipe.epochs} epochs on "
-            f"{trained:,} images each, {REPETITIONS} repetitions of {FOLDS}-fold cross-fitting)"
-        )
-    else:
-        settings.say(f"all {total} networks of the ensemble come from the cache")
-
-
 def _assemble(
     data: ImageDataset,
     folds: list[npt.NDArray[np.int64]],
-    outputs: Mapping[tuple[int, int], NetworkOutputs],
+    recipes: list[Recipe],
+    finished: Finished,
     parameters: dict[str, Any],
 ) -> Crossfit:
-    shape = (REPETITIONS, len(data), data.n_classes)
+    shape = (len(recipes), len(data), data.n_classes)
     predictions = np.empty(shape, np.float32)
     training = np.zeros(shape[:2], np.float32)
-    for (r, f), network in outputs.items():
+    networks: dict[Job, TrainedNetwork] = {}
+    for (r, f), outputs in finished.arrays.items():
         held_out = folds[r] == f
-        predictions[r, held_out] = network.heldout
-        training[r, ~held_out] += network.training_mean / (FOLDS - 1)
+        predictions[r, held_out] = outputs["heldout"]
+        training[r] += outputs["training_mean"] / (FOLDS - 1)
+        weights = {
+            k.removeprefix("weight "): v for k, v in outputs.items() if k.startswith("weight ")
+        }
+        networks[r, f] = TrainedNetwork(recipe=recipes[r], weights=weights, held_out=held_out)
     accuracy = float((predictions.argmax(axis=2) == data.labels).mean())
     return Crossfit(
         heldout=predictions,
         training_mean=training,
+        networks=networks,
         parameters={**parameters, "heldout_accuracy": round(accuracy, 4)},
     )

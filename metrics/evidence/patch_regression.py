@@ -13,14 +13,14 @@ import numpy.typing as npt
 import scipy.linalg
 
 from fmsel.datasets import ImageDataset
-from fmsel.embeddings.patches import PatchConfig, encode, patch_size
 from fmsel.errors import DataError
-from fmsel.metrics.evidence.gather import Settings
-from fmsel.progress import progress_bar
-from fmsel.training.engine.device import resolve_device
+from fmsel.metrics.evidence.jobs.plan import Plan
+from fmsel.metrics.evidence.jobs.settings import Settings
+from fmsel.metrics.evidence.patches import Patches
 
 RIDGE = 0.003  # penalty, as a share of N times the mean variance of a feature
 BLOCK = 2_000  # images at a time
+STEPS = 4.0  # image steps that each image takes, measured on two CPU cores
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -36,42 +36,34 @@ class PatchRegression:
     parameters: Mapping[str, Any]
 
 
-def make(data: ImageDataset, settings: Settings) -> PatchRegression:
-    """Encode the images and predict each one from all the others.
+def plan(data: ImageDataset, settings: Settings) -> Plan:
+    """One regression.
 
     Raises:
-        DataError: a label is missing, images below 4 pixels, or images that are all alike.
+        DataError: a label is missing.
     """
     if not data.labelled:
         raise DataError(
             f"{data.name} has images without a label, and leave-one-out regresses on labels; "
             "score a labelled data set"
         )
-    config = PatchConfig()
-    width = 8 * config.filters
-    megabytes = (len(data) * width * 4 + 4 * width * width * 8) / 1e6
-    settings.say(
-        f"leave-one-out: {width:,} patch features of {len(data):,} images, "
-        f"about {megabytes:,.0f} MB of memory"
+    return Plan(
+        what="ridge regression on patch features",
+        work={(): STEPS * len(data)},
+        needs=("patches",),
     )
-    device = resolve_device(settings.device)
-    with progress_bar("patch features", len(data)) as advance:
-        features = encode(data.images, config, seed=settings.seed, device=device, advance=advance)
-    if not features.var(axis=0).any():
-        raise DataError(
-            f"all images of {data.name} look the same to the patch features, so leave-one-out has "
-            "nothing to learn from; check the images"
-        )
-    predictions = leave_one_out(features, np.eye(data.n_classes)[data.labels], RIDGE)
+
+
+def make(
+    data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, Any]
+) -> PatchRegression:
+    """Predict each image's label from all the other images."""
+    patches: Patches = made["patches"]
+    predictions = leave_one_out(patches.features, np.eye(data.n_classes)[data.labels], RIDGE)
     accuracy = float((predictions.argmax(axis=1) == data.labels).mean())
     return PatchRegression(
         predictions=predictions.astype(np.float32),
-        parameters={
-            "filters": config.filters,
-            "patch": patch_size(config, data.images.shape[1]),
-            "ridge": RIDGE,
-            "leave_one_out_accuracy": round(accuracy, 4),
-        },
+        parameters={"ridge": RIDGE, "leave_one_out_accuracy": round(accuracy, 4)},
     )
 
 

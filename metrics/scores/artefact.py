@@ -24,11 +24,13 @@ class MetricRecord:
     parameters: Mapping[str, Any]
     seed: int
     seconds: float  # wall clock of the formula alone
-    evidence_seconds: Mapping[str, float]  # of each kind of evidence it read, shared by metrics
+    evidence_seconds: Mapping[str, float]  # of each kind of evidence it rests on, shared by metrics
     device: str
     label_use: str  # none | training (networks saw labels) | formula (reads this image's label)
     labels_sha256: str  # of the data set's labels then; metrics of one file may have read others
     sha256: str  # of the array
+    # As evidence_seconds, but summed over jobs side by side, and of those from the cache too.
+    compute_seconds: Mapping[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

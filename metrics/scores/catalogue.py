@@ -9,6 +9,8 @@ import fmsel.metrics
 from fmsel.errors import OptionError
 
 DEFAULT = ("self-confidence", "epoch-confidence", "conf", "agr")
+DEAR = ("adv", "adv-linf", "priv")  # hours on a CPU with all of CIFAR-10
+GROUPS = ("default", "cheap", "all")
 
 
 def metric_names() -> tuple[str, ...]:
@@ -24,14 +26,33 @@ def metric_module(name: str) -> ModuleType:
         OptionError: there is no metric of that name.
     """
     if name not in metric_names():
-        raise OptionError(f"unknown metric {name!r}; the metrics are {', '.join(metric_names())}")
+        raise OptionError(
+            f"unknown metric {name!r}; the metrics are {', '.join(metric_names())}, "
+            f"and the groups {', '.join(GROUPS)}"
+        )
     return import_module(f"fmsel.metrics.{name.replace('-', '_')}")
 
 
 def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
-    """The names without repeats; OptionError on an unknown or missing one."""
+    """The metrics without repeats, in the order given.
+
+    Args:
+        names: metrics, or groups: `default` (four of one small ensemble), `cheap` (all but those
+            that take hours on a CPU), `all`.
+    Raises:
+        OptionError: an unknown name, or none at all.
+    """
     if not names:
         raise OptionError(f"name at least one metric; the metrics are {', '.join(metric_names())}")
-    for name in names:
+    found = [metric for name in names for metric in _members(name)]
+    for name in found:
         metric_module(name)
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys(found))
+
+
+def _members(name: str) -> tuple[str, ...]:
+    if name not in GROUPS:
+        return (name,)
+    rest = tuple(m for m in metric_names() if m not in DEFAULT)
+    chosen = {"default": (), "all": rest, "cheap": tuple(m for m in rest if m not in DEAR)}
+    return (*DEFAULT, *chosen[name])

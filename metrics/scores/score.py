@@ -22,8 +22,8 @@ def score_dataset(
     """Score every image of `data` by each metric.
 
     Args:
-        data: a train part, every image labelled.
-        metrics: names from `metric_names()`.
+        data: a train part; every image labelled, except for metrics of label use "none".
+        metrics: names or groups of them, as `check_metrics` takes them.
         settings: seed, device, precision, cache; None = the defaults of each.
     Raises:
         OptionError: unknown metric.
@@ -66,11 +66,13 @@ def _apply(
             f"the metric {name} gave {array.shape} scores, or some that are not finite, "
             f"for {len(evidence.labels)} images; please report this with the data set"
         )
+    kinds = evidence.closure(module.NEEDS)
     record = MetricRecord(
-        parameters={kind: dict(evidence.parameters[kind]) for kind in module.NEEDS},
+        parameters={kind: dict(evidence.parameters[kind]) for kind in kinds},
         seed=seed,
         seconds=round(seconds, 4),
-        evidence_seconds={kind: round(evidence.seconds[kind], 1) for kind in module.NEEDS},
+        evidence_seconds={kind: round(evidence.seconds[kind], 1) for kind in kinds},
+        compute_seconds={kind: evidence.compute_seconds[kind] for kind in kinds},
         device=place,
         label_use=module.LABEL_USE,
         labels_sha256=labels_sha256,

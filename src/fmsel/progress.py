@@ -29,8 +29,8 @@ class _RateColumn(ProgressColumn):
 
 @contextmanager
 def progress_bar(
-    description: str, total: int, unit: str = "images"
-) -> Iterator[Callable[[int], None]]:
+    description: str, total: float, unit: str = "images"
+) -> Iterator[Callable[[float], None]]:
     """Show a bar over `total` units; yields `advance(count)`. Silent where no terminal watches."""
     console = Console(stderr=True)
     bar = Progress(

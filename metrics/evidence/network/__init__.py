@@ -1,1 +1,1 @@
-"""One network of the ensemble: its recipe, its folds, its training, its cached outputs."""
+"""One network: its recipe, its folds, its training, its predictions, its weights."""

@@ -29,14 +29,20 @@ class Recipe:
         return asdict(self)
 
 
-def recipe_for(data: ImageDataset, device: torch.device) -> Recipe:
+def recipe_for(data: ImageDataset, device: torch.device, capacity: float = 1.0) -> Recipe:
     """The recipe for a data set: `small-conv-32` on a CPU, `resnet9-64` on a GPU.
 
     Small data sets get smaller batches and at least `MIN_STEPS` steps.
+
+    Args:
+        data: what will be trained on (a part of).
+        device: where.
+        capacity: times the usual number of channels.
     """
     gpu = device.type == "cuda"
     batch = min(512 if gpu else 128, max(16, len(data) // 16))
     epochs = max(8 if gpu else 7, ceil(MIN_STEPS * 2 * batch / len(data)))
     # Below 16 pixels the last stage of resnet9 is a single position, too few for batch norm.
     strong = gpu and data.images.shape[1] >= 16
-    return Recipe(arch="resnet9-64" if strong else "small-conv-32", epochs=epochs, batch=batch)
+    family, width = ("resnet9", 64) if strong else ("small-conv", 32)
+    return Recipe(arch=f"{family}-{round(width * capacity)}", epochs=epochs, batch=batch)

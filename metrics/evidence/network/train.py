@@ -1,8 +1,8 @@
-"""Train one network of the ensemble, then predict its held-out images."""
+"""Train one network on some images of a data set."""
 
-import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -12,73 +12,101 @@ from torch import Tensor, nn
 
 from fmsel.datasets import ImageDataset
 from fmsel.metrics.evidence.network.recipe import Recipe
-from fmsel.metrics.evidence.network.store import NetworkOutputs
+from fmsel.metrics.evidence.network.weights import load_weights
 from fmsel.training.augment.weak import to_float, weak_augment
 from fmsel.training.engine.device import Precision, autocast
 from fmsel.training.engine.optim import sgd
 from fmsel.training.networks.build import build_network
 
-EVAL_BATCH = 500
+
+class Observe(Protocol):
+    """Told of every training batch, before the step that it leads to."""
+
+    def __call__(self, indices: Tensor, logits: Tensor) -> None:
+        """`indices` (B,) int64, global; `logits` (B, C) float32 of the augmented images."""
+
+
+def _ignore_batch(indices: Tensor, logits: Tensor) -> None:
+    """Record nothing of a batch."""
+
+
+def _ignore_epoch(epoch: int, model: nn.Module) -> None:
+    """Record nothing of an epoch."""
 
 
 def train_network(
     data: ImageDataset,
     *,
-    held_out: npt.NDArray[np.bool_],
+    train_on: npt.NDArray[np.int64],
     recipe: Recipe,
     seed: int,
     device: torch.device,
     precision: Precision,
     advance: Callable[[int], None],
-) -> NetworkOutputs:
-    """Train on the images that are not held out.
+    start: Mapping[str, npt.NDArray[np.generic]] | None = None,
+    observe: Observe = _ignore_batch,
+    after_epoch: Callable[[int, nn.Module], None] = _ignore_epoch,
+) -> nn.Module:
+    """Train a network; equal arguments give equal weights on a CPU.
 
     Args:
-        held_out: (N,) bool, K of them true.
+        data: images and labels; every image trained on has a label.
+        train_on: (K,) global indices of the images trained on.
+        recipe: the network and its optimisation.
         seed: of initialisation, order and augmentation.
-        advance: told the number of images handled, `images_handled` in all.
+        device, precision: where, and the precision of convolutions.
+        advance: told the number of images trained on, `K * recipe.epochs` in all.
+        start: weights to go on from (as `weights_of` gives them); None = fresh ones.
+        observe: told of every batch.
+        after_epoch: called with the epoch's number (0-based) and the network, which it may put in
+            evaluation mode.
+    Returns:
+        The network, in evaluation mode.
     """
-    start = time.perf_counter()
     rng = torch.Generator().manual_seed(seed)
     images = torch.tensor(data.images, device=device).permute(0, 3, 1, 2)
     labels = torch.tensor(data.labels, device=device)
-    train, test = (torch.tensor(np.flatnonzero(m), device=device) for m in (~held_out, held_out))
-    model = build_network(
+    chosen = torch.tensor(train_on, device=device)
+    model = new_network(data, recipe, seed, device)
+    if start is not None:
+        load_weights(model, start)
+    optimiser, schedule = _optimiser(model, recipe, len(chosen))
+    policy = replace(data.weak, shift=round(data.weak.shift * recipe.shift_share))
+    for epoch in range(recipe.epochs):
+        model.train()
+        order = torch.randperm(len(chosen), generator=rng).to(device)
+        for batch in torch.split(chosen[order], recipe.batch):
+            views = to_float(weak_augment(images[batch], policy, rng))
+            logits = forward(model, views, precision)
+            loss = F.cross_entropy(logits, labels[batch], label_smoothing=recipe.label_smoothing)
+            observe(batch, logits.detach())
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            schedule.step()
+            advance(len(batch))
+        after_epoch(epoch, model)
+    return model.eval()
+
+
+def new_network(data: ImageDataset, recipe: Recipe, seed: int, device: torch.device) -> nn.Module:
+    """A freshly initialised network of the recipe for the images of `data`, on `device`."""
+    network: nn.Module = build_network(
         recipe.arch,
         n_classes=data.n_classes,
         image_side=data.images.shape[1],
         bn_momentum=0.1,
         seed=seed,
     ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    optimiser, schedule = _optimiser(model, recipe, len(train))
-    policy = replace(data.weak, shift=round(data.weak.shift * recipe.shift_share))
-    training = torch.zeros(len(train), device=device)
-    for _ in range(recipe.epochs):
-        model.train()
-        order = torch.randperm(len(train), generator=rng).to(device)
-        for batch in torch.split(order, recipe.batch):
-            chosen = train[batch]
-            views = to_float(weak_augment(images[chosen], policy, rng))
-            loss, probability = _loss(model, views, labels[chosen], recipe, precision)
-            optimiser.zero_grad(set_to_none=True)
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimiser.step()
-            schedule.step()
-            training[batch] += probability / recipe.epochs
-            advance(len(batch))
-    heldout = _predict(model, images, test, precision, advance)
-    if data.weak.flip:
-        heldout = (heldout + _predict(model, images, test, precision, advance, mirrored=True)) / 2
-    return NetworkOutputs(
-        heldout=heldout.cpu().numpy(),
-        training_mean=training.cpu().numpy(),
-        seconds=time.perf_counter() - start,
-    )
+    return network
 
 
-def images_handled(data: ImageDataset, held_out: int, recipe: Recipe) -> int:
-    """What `train_network` tells `advance` in all, with `held_out` = K images held out."""
-    return (len(data) - held_out) * recipe.epochs + held_out * (1 + data.weak.flip)
+def forward(model: nn.Module, views: Tensor, precision: Precision) -> Tensor:
+    """(B, 3, H, W) float in [-1, 1] -> (B, C) float32 logits."""
+    views = views.contiguous(memory_format=torch.channels_last)
+    with autocast(views.device, precision):
+        logits: Tensor = model(views)
+    return logits.float()
 
 
 def _optimiser(
@@ -94,38 +122,3 @@ def _optimiser(
         return min((step + 1) / rise, max(0.0, (steps - step) / (steps - rise + 1)))
 
     return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
-
-
-def _loss(
-    model: nn.Module, views: Tensor, labels: Tensor, recipe: Recipe, precision: Precision
-) -> tuple[Tensor, Tensor]:
-    """Smoothed mean cross-entropy, and each image's probability of its given label."""
-    views = views.contiguous(memory_format=torch.channels_last)
-    with autocast(views.device, precision):
-        logits = model(views)
-    logits = logits.float()
-    loss = F.cross_entropy(logits, labels, label_smoothing=recipe.label_smoothing)
-    probability = logits.detach().softmax(dim=1).gather(1, labels[:, None])[:, 0]
-    return loss, probability
-
-
-@torch.inference_mode()
-def _predict(
-    model: nn.Module,
-    images: Tensor,
-    indices: Tensor,
-    precision: Precision,
-    advance: Callable[[int], None],
-    mirrored: bool = False,
-) -> Tensor:
-    """(K, C) float32 softmax on the images (or their mirror images), in evaluation mode."""
-    model.eval()
-    rows = []
-    for batch in torch.split(indices, EVAL_BATCH):
-        pixels = images[batch].flip(3) if mirrored else images[batch]
-        views = to_float(pixels).contiguous(memory_format=torch.channels_last)
-        with autocast(images.device, precision):
-            logits = model(views)
-        rows.append(logits.float().softmax(dim=1))
-        advance(len(batch))
-    return torch.cat(rows)
