@@ -116,10 +116,10 @@ def announce(plans: Mapping[str, Plan], data: ImageDataset, settings: Settings) 
 
 
 def _about(seconds: float) -> str:
-    if seconds < 1:
+    if seconds == 0:
         return "done before"
     if seconds < 90:
-        return f"about {seconds:.0f} s"
+        return f"about {max(1, round(seconds))} s"
     return f"about {seconds / 60:.0f} min" if seconds < 5400 else f"about {seconds / 3600:.1f} h"
 
 
