@@ -2,12 +2,15 @@
 
     python benchmarks/metric_quality.py scores/cifar10.npz --agreement FILE [--out FILE]
 
+The figures of `fmsel scores report` as JSON, with the mean rank of the two preferred metrics:
+
 1. The eight published FixMatch index sets (google-research/fixmatch, issue 16; 0 = outliers,
    7 = prototypes): Spearman of the set number with the within-class percentile of its 80 images,
    and the mean percentile of sets 0 and 7.
 2. Human agreement (CIFAR-10N, Wei et al. 2022): Spearman of the score with the number of three
    annotators who gave the official label; and the lift: the share of images with two or more
-   disagreements among the 1,000 lowest and highest scores, over the share among all.
+   disagreements (the reference's lowest tenth, with ties) among the 1,000 lowest and highest
+   scores, over the share among all.
 """
 
 import argparse
@@ -18,30 +21,27 @@ from typing import Any
 import numpy as np
 from rich.console import Console
 from rich.table import Table
-from scipy.stats import spearmanr
 
 from fmsel.artefacts import versions, write_json
 from fmsel.datasets import Source, load_dataset
 from fmsel.datasets.published.fixmatch_ordered import SETS
-from fmsel.metrics.scores import Scores, rank_average, within_class_percentile
-from fmsel.metrics.scores.summary import PREFERRED
-
-TAIL = 1000  # images at either end
+from fmsel.metrics.scores import PREFERRED, Scores, rank_average
+from fmsel.metrics.scores.agreement import spearman_matrix
+from fmsel.metrics.scores.quality import lift, sets_quality
+from fmsel.metrics.scores.reference import load_reference
 
 
 def judge(scores: np.ndarray, labels: np.ndarray, agree: np.ndarray) -> dict[str, float]:
     """The figures of one metric; `scores`, `labels` and `agree` are (N,)."""
-    ranks = within_class_percentile(scores, labels)[SETS.indices]  # (8, 10)
-    number = np.repeat(np.arange(len(ranks)), ranks.shape[1])
-    doubtful = agree <= 1
-    order = np.argsort(scores, kind="stable")
+    sets = sets_quality(scores, labels, SETS)
+    lowest, highest = lift(scores, agree)
     return {
-        "sets_spearman": float(spearmanr(number, ranks.ravel()).statistic),
-        "set0_percentile": float(ranks[0].mean()),
-        "set7_percentile": float(ranks[7].mean()),
-        "agreement_spearman": float(spearmanr(scores, agree).statistic),
-        "lift_lowest": float(doubtful[order[:TAIL]].mean() / doubtful.mean()),
-        "lift_highest": float(doubtful[order[-TAIL:]].mean() / doubtful.mean()),
+        "sets_spearman": sets.spearman,
+        "set0_percentile": sets.first,
+        "set7_percentile": sets.last,
+        "agreement_spearman": float(spearman_matrix([scores, agree])[0, 1]),
+        "lift_lowest": lowest,
+        "lift_highest": highest,
     }
 
 
@@ -50,21 +50,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
     parser.add_argument("scores", type=Path)
-    parser.add_argument("--agreement", type=Path, required=True, help="npz: labels, agree (50000,)")
+    parser.add_argument("--agreement", required=True, help="npz: labels, agree (50000,)")
     parser.add_argument("--data-root", type=Path, help="if the images have moved")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     scores = Scores.load(args.scores)
     data = load_dataset(Source.from_dict(scores.dataset["source"]), data_root=args.data_root)
     scores.check(data, str(args.scores))
-    with np.load(args.agreement) as file:
-        labels, agree = file["labels"], file["agree"]
-    if not np.array_equal(labels, data.labels) or not SETS.matches(data):
-        raise SystemExit("the reference is for other images: its labels differ")
+    reference = load_reference(args.agreement, data)
+    if not SETS.matches(data) or len(reference.values) != len(data):
+        raise SystemExit("the references are for all of CIFAR-10's training images, in its order")
     arrays: dict[str, np.ndarray] = dict(scores.arrays)
     if set(PREFERRED) <= arrays.keys():
         arrays[" + ".join(PREFERRED)] = rank_average([arrays[name] for name in PREFERRED])
-    figures = {name: judge(array, labels, agree) for name, array in arrays.items()}
+    figures = {name: judge(array, data.labels, reference.values) for name, array in arrays.items()}
     show(figures)
     if args.out:
         write_json(args.out, record(scores, figures), force=True)

@@ -42,10 +42,10 @@ def fmsel_command(
 
 
 def _register() -> None:
-    for name in ("score", "train", "predict", "export", "compare", "demo"):
+    for name in ("score", "embed", "train", "predict", "export", "compare", "gallery", "demo"):
         command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
         app.command(name)(command)
-    for name in ("split", "plot", "bench"):
+    for name in ("scores", "split", "plot", "bench"):
         app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
 
 

@@ -51,6 +51,7 @@ def score(
     replaced with --force.
     """
     from fmsel.datasets import load_dataset
+    from fmsel.embeddings.vectors import Embeddings
     from fmsel.errors import OptionError
     from fmsel.metrics.evidence import Settings
     from fmsel.metrics.scores.catalogue import check_metrics
@@ -77,6 +78,7 @@ def score(
         device=device,
         precision=precision,
         cache=cache,
+        embeddings=Embeddings.load(embeddings) if embeddings else None,
         say=lambda line: err.print(f"{data.name}: {line}"),
     )
     scores = ready if ready is not None else score_dataset(data, names, settings=settings)

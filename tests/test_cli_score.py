@@ -68,7 +68,7 @@ def test_a_second_time_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
     ("words", "sentence"),
     [
         (["cifar"], "cifar10"),
-        (["digits", "--metric", "typicality"], "unknown metric 'typicality'; the metrics are agr"),
+        (["digits", "--metric", "typicality"], "unknown metric 'typicality'; the metrics are adv"),
         (["cifar10", "--offline"], "--offline"),
         (["digits", "--device", "abacus"], "the device 'abacus' is not usable here"),
         (["digits", "--precision", "fp8"], "precision 'fp8' must be one of auto, fp32, bf16"),

@@ -149,7 +149,7 @@ def test_every_metric_keeps_the_contract() -> None:
 
 
 def test_unknown_metric_is_refused_before_any_work() -> None:
-    with pytest.raises(OptionError, match="unknown metric 'confidence'; the metrics are agr"):
+    with pytest.raises(OptionError, match="unknown metric 'confidence'; the metrics are adv"):
         check_metrics(["conf", "confidence"])
 
 

@@ -9,7 +9,7 @@ import fmsel.metrics
 from fmsel.errors import OptionError
 
 DEFAULT = ("self-confidence", "epoch-confidence", "conf", "agr")
-DEAR = ("adv", "adv-linf", "priv")  # hours on a CPU with all of CIFAR-10
+NOT_CHEAP = ("adv", "adv-linf", "priv")  # an hour on a CPU with CIFAR-10; a package of its own
 GROUPS = ("default", "cheap", "all")
 
 
@@ -37,8 +37,8 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     """The metrics without repeats, in the order given.
 
     Args:
-        names: metrics, or groups: `default` (four of one small ensemble), `cheap` (all but those
-            that take hours on a CPU), `all`.
+        names: metrics, or groups: `default` (four of one small ensemble), `cheap` (all but the
+            attacks, which take long on a CPU, and `priv`, which needs `fmsel[dp]`), `all`.
     Raises:
         OptionError: an unknown name, or none at all.
     """
@@ -54,5 +54,5 @@ def _members(name: str) -> tuple[str, ...]:
     if name not in GROUPS:
         return (name,)
     rest = tuple(m for m in metric_names() if m not in DEFAULT)
-    chosen = {"default": (), "all": rest, "cheap": tuple(m for m in rest if m not in DEAR)}
+    chosen = {"default": (), "all": rest, "cheap": tuple(m for m in rest if m not in NOT_CHEAP)}
     return (*DEFAULT, *chosen[name])

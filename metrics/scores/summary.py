@@ -1,13 +1,16 @@
 """What is shown of a scores file: the ends of each class, and how far the metrics agree."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import spearmanr
 
-from fmsel.metrics.scores.artefact import Scores
-from fmsel.metrics.scores.ranking import PREFERRED, class_ranking, typical_first
+from fmsel.metrics.scores.agreement import spearman_matrix
+from fmsel.metrics.scores.artefact import MetricRecord, Scores
+from fmsel.metrics.scores.ranking import PREFERRED, class_ranking, rank_average, typical_first
+
+CONSENSUS = "consensus"  # what tables call the mean rank of all metrics
+LABEL_USES = ("none", "training", "formula")  # the later reads more
 
 
 def default_ranking(
@@ -38,10 +41,40 @@ def extremes(
 
 
 def rank_correlations(scores: Scores) -> npt.NDArray[np.float64]:
-    """(M, M) Spearman correlation of the metrics, in the order of `scores.arrays`."""
-    arrays = list(scores.arrays.values())
-    out = np.eye(len(arrays))
-    for i, left in enumerate(arrays):
-        for j, right in enumerate(arrays[:i]):
-            out[i, j] = out[j, i] = spearmanr(left, right).statistic
-    return out
+    """(M, M) Spearman correlation of the metrics, in the order of `scores.arrays`.
+
+    NaN where a metric is constant.
+    """
+    return spearman_matrix(list(scores.arrays.values()))
+
+
+def consensus(scores: Scores) -> npt.NDArray[np.float64]:
+    """(N,) in (0, 1), mean percentile over all metrics, each with the same weight.
+
+    Nothing is fitted, and metrics of one ensemble, which err together, each count in full.
+    """
+    return rank_average(list(scores.arrays.values()))
+
+
+def label_use(scores: Scores, metrics: Iterable[str]) -> str:
+    """The most that any of the metrics reads of the labels: "none", "training" or "formula"."""
+    return max((scores.records[name].label_use for name in metrics), key=LABEL_USES.index)
+
+
+def compute_cost(record: MetricRecord) -> float | None:
+    """Seconds of computing that a metric rests on; None where its file does not say.
+
+    That is its formula and all of its evidence, which it may share with other metrics.
+    """
+    if not record.compute_seconds:
+        return None
+    return record.seconds + sum(record.compute_seconds.values())
+
+
+def made_with_other_labels(scores: Scores, labels_sha256: str) -> list[str]:
+    """The metrics that were made with other labels than those of this hash."""
+    return [
+        name
+        for name, record in scores.records.items()
+        if record.label_use != "none" and record.labels_sha256 != labels_sha256
+    ]

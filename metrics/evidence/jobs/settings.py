@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import torch
 
+from fmsel.embeddings.vectors import Embeddings
 from fmsel.training.engine.device import Precision, resolve_device, resolve_precision
 
 
@@ -20,6 +21,7 @@ class Settings:
         seed: any integer >= 0.
         device, precision: as `resolve_device` and `resolve_precision` take them.
         cache: keep and reuse what finished jobs gave.
+        embeddings: of the images to score, for the label-free metrics; None = patch features.
         say: called with one line before each long job: what it will do and what it needs.
     """
 
@@ -27,6 +29,7 @@ class Settings:
     device: str = "auto"
     precision: str = "auto"
     cache: bool = True
+    embeddings: Embeddings | None = None
     say: Callable[[str], None] = _quiet
 
     def place(self) -> tuple[torch.device, Precision]:

@@ -4,6 +4,8 @@ from dataclasses import asdict, dataclass
 from math import ceil
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 
 from fmsel.datasets import ImageDataset
@@ -46,3 +48,12 @@ def recipe_for(data: ImageDataset, device: torch.device, capacity: float = 1.0) 
     strong = gpu and data.images.shape[1] >= 16
     family, width = ("resnet9", 64) if strong else ("small-conv", 32)
     return Recipe(arch=f"{family}-{round(width * capacity)}", epochs=epochs, batch=batch)
+
+
+def learning_rates(recipe: Recipe, count: int) -> npt.NDArray[np.float64]:
+    """The rate of every step, (epochs, steps an epoch), of training on `count` images."""
+    steps = recipe.epochs * -(-count // recipe.batch)
+    rise = max(1.0, recipe.warmup * steps)
+    step = np.arange(steps)
+    share = np.minimum((step + 1) / rise, np.maximum(0, (steps - step) / (steps - rise + 1)))
+    return np.asarray(recipe.peak_lr * share.reshape(recipe.epochs, -1))

@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fmsel.datasets import ImageDataset
-from fmsel.metrics.evidence.network.recipe import Recipe
+from fmsel.metrics.evidence.network.recipe import Recipe, learning_rates
 from fmsel.metrics.evidence.network.weights import load_weights
 from fmsel.training.augment.weak import to_float, weak_augment
 from fmsel.training.engine.device import Precision, autocast
@@ -115,10 +115,6 @@ def _optimiser(
     optimiser = sgd(
         model, lr=recipe.peak_lr, momentum=recipe.momentum, weight_decay=recipe.weight_decay
     )
-    steps = recipe.epochs * -(-count // recipe.batch)
-    rise = max(1.0, recipe.warmup * steps)
-
-    def factor(step: int) -> float:
-        return min((step + 1) / rise, max(0.0, (steps - step) / (steps - rise + 1)))
-
-    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, factor)
+    # The scheduler looks one step past the end.
+    rates = np.append(learning_rates(recipe, count).ravel(), 0.0) / recipe.peak_lr
+    return optimiser, torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: float(rates[step]))

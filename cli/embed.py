@@ -1,0 +1,85 @@
+"""`fmsel embed`: every image as a vector."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from fmsel.errors import OptionError
+
+
+def embed(
+    dataset: Annotated[str, typer.Argument(help="A data set's name, or an image folder.")],
+    encoder: Annotated[
+        str | None, typer.Option(help="What computes the vectors. (default: patches)")
+    ] = None,
+    source: Annotated[
+        Path | None,
+        typer.Option(
+            "--from", metavar="FILE", help="Your own vectors instead: .npy, .npz or .parquet."
+        ),
+    ] = None,
+    ids: Annotated[
+        str | None,
+        typer.Option(
+            metavar="FILE|NAME",
+            help="With --from: a file of ids, or the name of the ids in it. (default: ids or id)",
+        ),
+    ] = None,
+    uses_labels: Annotated[
+        bool,
+        typer.Option("--uses-labels", help="With --from: its encoder learned from these labels."),
+    ] = False,
+    pca: Annotated[
+        int | None, typer.Option(metavar="D", help="Keep the first D principal components.")
+    ] = None,
+    normalise: Annotated[
+        bool, typer.Option("--normalise", help="Scale every vector to length 1.")
+    ] = False,
+    data_root: Annotated[Path | None, typer.Option(help="Where the data set lies.")] = None,
+    resize: Annotated[int | None, typer.Option(help="Resize images to this side, pixels.")] = None,
+    eval_fraction: Annotated[
+        float, typer.Option(help="Share held out as test where a folder has no test part.")
+    ] = 0.1,
+    offline: Annotated[bool, typer.Option("--offline", help="Never download.")] = False,
+    out: Annotated[
+        Path | None,
+        typer.Option(help="A .npy file. (default: embeddings/<dataset>-<encoder or FILE>.npy)"),
+    ] = None,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of everything random.")] = 0,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
+    force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
+) -> None:
+    """Turn every training image into a vector, or take vectors of your own, checked.
+
+    Writes a .npy file (float32, a row an image) and a JSON of the same name that says what it is.
+    """
+    if source and encoder:
+        raise OptionError("--encoder computes vectors and --from reads them; give one of the two")
+    if not source and (ids or uses_labels):
+        raise OptionError("--ids and --uses-labels are about a file of your own; give it as --from")
+    from fmsel.datasets import load_dataset
+    from fmsel.embeddings.vectors.artefact import check_embeddings_output
+    from fmsel.embeddings.vectors.imported import import_embeddings
+    from fmsel.embeddings.vectors.make import embed_dataset
+    from fmsel.embeddings.vectors.reduce import Reduction
+
+    # Names of files may hold brackets, which rich would read as markup.
+    err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
+    data = load_dataset(
+        dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
+    )
+    title = source.stem if source else encoder or "patches"
+    path = out or Path("embeddings") / f"{data.name}-{title}.npy"
+    check_embeddings_output(path, force)
+    reduction = Reduction(pca=pca, normalise=normalise)
+    if source:
+        made = import_embeddings(
+            data, source, ids, reduction, uses_labels=uses_labels, seed=seed, say=err.print
+        )
+    else:
+        made = embed_dataset(data, title, reduction, seed=seed, device=device, say=err.print)
+    made.save(path, force)
+    count, width = made.features.shape
+    print(f"wrote {path} ({count:,} x {width:,} float32) and {path.with_suffix('.json').name}")

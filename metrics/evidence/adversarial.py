@@ -1,0 +1,46 @@
+"""How far each image is from the border of its label's region, in L2; networks held it out."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fmsel.datasets import ImageDataset
+from fmsel.metrics.evidence.attack.networks import attack_networks, plan_attacks
+from fmsel.metrics.evidence.jobs.plan import Plan
+from fmsel.metrics.evidence.jobs.settings import Settings
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class AdversarialL2:
+    """Signed L2 distances.
+
+    Attributes:
+        distances: (R, N) float32, for the network of repetition r that held image i out, pixels in
+            [0, 1]: plus the way out of the label's region, minus the way into it.
+        parameters: norm, iterations, and the share of attacks that failed, JSON-able.
+    """
+
+    distances: npt.NDArray[np.float32]
+    parameters: Mapping[str, Any]
+
+
+def plan(data: ImageDataset, settings: Settings) -> Plan:
+    """One attack on each network of `crossfit`.
+
+    Raises:
+        DataError: there is only one class, or `crossfit` cannot be made.
+    """
+    return plan_attacks(data, settings, "L2")
+
+
+def make(
+    data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, Any]
+) -> AdversarialL2:
+    """Attack every network on the images that it held out."""
+    distances, parameters = attack_networks(
+        "adversarial", data, plan, settings, made["crossfit"], "L2"
+    )
+    return AdversarialL2(distances=distances, parameters=parameters)

@@ -1,0 +1,1 @@
+"""The smallest change of an image that moves it across the border of its label's region."""
