@@ -54,7 +54,7 @@ def score(
     from fmsel.embeddings.vectors import Embeddings
     from fmsel.errors import OptionError
     from fmsel.metrics.evidence import Settings
-    from fmsel.metrics.scores.catalogue import check_metrics
+    from fmsel.metrics.scores.catalogue import check_metrics, metric_module
     from fmsel.metrics.scores.published import published_scores
     from fmsel.metrics.scores.score import merge, score_dataset
     from fmsel.metrics.scores.update import existing_scores
@@ -67,6 +67,11 @@ def score(
             "--published takes the metrics that were published; leave out --metric and --embeddings"
         )
     names = check_metrics(metric or ["default"])
+    if embeddings and not any("embedding" in metric_module(name).NEEDS for name in names):
+        raise OptionError(
+            f"none of {', '.join(names)} reads --embeddings; name a metric without labels too, such "
+            "as --metric knn-density"
+        )
     data = load_dataset(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
     )

@@ -73,6 +73,11 @@ def test_a_second_time_needs_force(capsys: pytest.CaptureFixture[str]) -> None:
         (["digits", "--device", "abacus"], "the device 'abacus' is not usable here"),
         (["digits", "--precision", "fp8"], "precision 'fp8' must be one of auto, fp32, bf16"),
         (["./nowhere"], "nowhere"),
+        (
+            ["digits", "--embeddings", "v.npy"],
+            "none of self-confidence, epoch-confidence, conf, agr",
+        ),
+        (["digits", "--metric", "lof", "--embeddings", "v.npy"], "v.npy is no embeddings file"),
     ],
 )
 def test_bad_words(capsys: pytest.CaptureFixture[str], words: list[str], sentence: str) -> None:
@@ -141,3 +146,27 @@ def test_ctrl_c_says_what_is_kept(tmp_path: Path) -> None:
     assert "stopped: nothing unfinished was written" in job.stderr.read()
     assert job.wait(timeout=60) == 130
     assert not Path("scores").exists()
+
+
+def test_many_metrics_leave_their_correlations_to_the_report(
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    image_folder(Path("pets"))
+    free = ["knn-density", "lof", "ssl-prototype", "isolation-forest"]
+    words = [
+        w for name in (*free, "leave-one-out", "noise-tolerance", "aum") for w in ("--metric", name)
+    ]
+    assert main(["score", "./pets", *words]) == 0
+    said = capsys.readouterr().out
+    assert "`fmsel scores report` compares them" in said and "Spearman" not in said
+    assert all(name in said for name in free)
+
+
+def test_label_free_metrics_of_an_unlabelled_folder(capsys: pytest.CaptureFixture[str]) -> None:
+    image_folder(Path("all"), ("a",))
+    for file in Path("all/a").iterdir():
+        file.rename(Path("all") / file.name)
+    Path("all/a").rmdir()
+    assert main(["score", "./all", "--metric", "knn-density", "--metric", "lof"]) == 0
+    assert "knn-density" in capsys.readouterr().out
+    assert Scores.load(Path("scores/all.npz")).records["lof"].label_use == "none"

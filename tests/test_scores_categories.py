@@ -96,6 +96,15 @@ def test_canonical_prototypes_are_the_top_quarter_by_every_metric() -> None:
     np.testing.assert_array_equal(found.category == PROTOTYPE, (one >= 30) & (other >= 30))
 
 
+def test_three_of_the_five_speak_for_all() -> None:
+    rng = np.random.default_rng(2)
+    conf, agr, ret, vog = (rng.permutation(200) for _ in range(4))
+    found = categorise(scores(conf=conf, agr=agr, ret=ret, vog=vog), np.zeros(200, np.int64), None)
+    expected = np.min([conf, agr, ret], axis=0) >= 150
+    assert expected.any()
+    np.testing.assert_array_equal(found.category == PROTOTYPE, expected)
+
+
 def test_missing_roles_are_said_and_nothing_is_guessed() -> None:
     made, labels, features = planted(0)
     only = scores(self_confidence=made.array("self-confidence"), conf=made.array("conf"))

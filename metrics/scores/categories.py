@@ -4,7 +4,8 @@ The three kinds of image that Carlini, Erlingsson and Papernot 2019 (arXiv 1910.
 metrics agree or differ; the rules are ours, from what the metrics measure. All ranks are within
 the class:
 
-- a canonical prototype is in the top quarter by every metric;
+- a canonical prototype is in the top quarter by each of the paper's five metrics that was scored
+  (by every metric, where fewer than three of the five were);
 - a memorized exception is fitted well when trained on (upper half), but not by what never saw it
   (lowest quarter): the network knows it by heart;
 - an uncommon submode is a cluster of its class (HDBSCAN of the features) whose images are rare
@@ -31,6 +32,8 @@ PROTOTYPE, EXCEPTION, SUBMODE = "canonical prototype", "memorized exception", "u
 NO_CATEGORY, NO_CLUSTER = "", -1
 TOP, UPPER, LOW = 0.75, 0.5, 0.25  # within-class percentiles
 BELIEVED = 0.5  # probability of the given label
+FIVE = ("adv", "ret", "agr", "conf", "priv")
+ENOUGH = 3  # of the five, to speak for all
 ROLES = {
     "fitted": ("epoch-confidence", "aum", "forgetting"),
     "unseen": ("self-confidence", "adv", "adv-linf", "leave-one-out"),
@@ -87,7 +90,7 @@ def categorise(
         category[cluster != NO_CLUSTER] = SUBMODE
     if EXCEPTION not in missing_roles(scores):
         category[(roles["fitted"] >= UPPER) & (roles["unseen"] <= LOW)] = EXCEPTION
-    everywhere = [within_class_percentile(each, labels) for each in scores.arrays.values()]
+    everywhere = [within_class_percentile(scores.array(m), labels) for m in _judges(scores)]
     category[np.min(everywhere, axis=0) >= TOP] = PROTOTYPE
     return Categories(category=category, cluster=np.where(category == SUBMODE, cluster, -1))
 
@@ -126,6 +129,12 @@ def submodes(
         for number, each in enumerate(sorted(kept, key=len, reverse=True)):
             out[each] = number
     return out
+
+
+def _judges(scores: Scores) -> tuple[str, ...]:
+    """The metrics that must all call an image prototypical."""
+    found = tuple(metric for metric in FIVE if metric in scores.arrays)
+    return found if len(found) >= ENOUGH else tuple(scores.arrays)
 
 
 def _reduce(features: FloatArray) -> npt.NDArray[np.float64]:
