@@ -137,7 +137,7 @@ def _metric_table(scores: "Scores") -> Table:
     for number in range(1, len(names) + 1 if few else 1):
         table.add_column(str(number), justify="right")
     table.add_column("seconds", justify="right")
-    rows = rank_correlations(scores) if few else [[]] * len(names)
+    rows: list[list[float]] = rank_correlations(scores).tolist() if few else [[]] * len(names)
     for number, (name, row) in enumerate(zip(names, rows, strict=True), 1):
         record = scores.records[name]
         cells = [f"{value:.2f}" for value in row]
