@@ -69,8 +69,8 @@ def score(
     names = check_metrics(metric or ["default"])
     if embeddings and not any("embedding" in metric_module(name).NEEDS for name in names):
         raise OptionError(
-            f"none of {', '.join(names)} reads --embeddings; name a metric without labels too, such "
-            "as --metric knn-density"
+            f"none of {', '.join(names)} reads --embeddings; name a metric without labels too, "
+            "such as --metric knn-density"
         )
     data = load_dataset(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
