@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from fmsel.metrics.scores import Scores
 
 SHOWN = 3  # images at either end of a class
-MATRIX = 6  # metrics whose correlations fit a terminal
+MATRIX = 4  # metrics whose correlations fit a terminal
 
 
 def score(
@@ -48,16 +48,16 @@ def score(
     """Score every training image by prototypicality and write scores/<dataset>.npz.
 
     An existing file of the same images gains the new metrics; those it already holds are only
-    replaced with --force.
+    replaced with --force. A group makes those of its metrics that are missing.
     """
     from fmsel.datasets import load_dataset
     from fmsel.embeddings.vectors import Embeddings
     from fmsel.errors import OptionError
     from fmsel.metrics.evidence import Settings
-    from fmsel.metrics.scores.catalogue import check_metrics, metric_module
+    from fmsel.metrics.scores.catalogue import check_metrics, metric_module, named_metrics
     from fmsel.metrics.scores.published import published_scores
     from fmsel.metrics.scores.score import merge, score_dataset
-    from fmsel.metrics.scores.update import existing_scores
+    from fmsel.metrics.scores.update import existing_scores, missing_metrics
 
     # Names of files and classes may hold brackets, which rich would read as markup.
     err = Console(stderr=True, highlight=False, markup=False)
@@ -77,7 +77,13 @@ def score(
     )
     path = out or Path("scores") / f"{data.name}.npz"
     ready, provenance = published_scores(data) if published else (None, "")
-    old = existing_scores(path, data, tuple(ready.arrays) if ready is not None else names, force)
+    asked = tuple(ready.arrays) if ready is not None else names
+    named = asked if ready is not None else named_metrics(metric or [])
+    old = existing_scores(path, data, named, force)
+    names = missing_metrics(path, old, asked, force)
+    if old is not None and len(names) < len(asked):
+        kept = [name for name in asked if name not in names]
+        err.print(f"{data.name}: {path} already holds {', '.join(kept)}; these are kept")
     settings = Settings(
         seed=seed,
         device=device,
@@ -97,10 +103,10 @@ def score(
 
 
 def _print(scores: "Scores", data: "ImageDataset", console: Console) -> None:
-    from fmsel.metrics.scores.summary import default_ranking, extremes
+    from fmsel.metrics.scores.summary import default_ranking, extremes, ranking_name
 
     ranking, used = default_ranking(scores, data.labels)
-    title = f"{data.name}: ids at the ends of each class, by {' + '.join(used)}"
+    title = f"{data.name}: ids at the ends of each class, by {ranking_name(used)}"
     ends = Table(title=title)
     for column in ("class", "images", "most prototypical", "least prototypical"):
         ends.add_column(column, justify="right" if column == "images" else "left")

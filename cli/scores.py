@@ -114,12 +114,13 @@ def categories(
     scores, data = _load(path, data_root, offline)
     _need_labels(data, "categories are told apart within classes")
     console = Console(highlight=False, markup=False)
+    command = f"fmsel score {data.source.arguments()}"
     for kind, roles in missing_roles(scores).items():
-        for role in roles:
-            console.print(
-                f"no {kind}s: they need one of {', '.join(ROLES[role])}; "
-                f"`{_score_command(data)} --metric {ROLES[role][0]} --out {path}` adds one"
-            )
+        needed = " and ".join(f"one of {', '.join(ROLES[role])}" for role in roles)
+        words = " ".join(f"--metric {ROLES[role][0]}" for role in roles)
+        console.print(f"no {kind}s: they need {needed}; `{command} {words} --out {path}` adds them")
+    if len(scores.arrays) == 1:
+        console.print("a single metric has nothing to agree with: canonical prototypes say little")
     vectors = _vectors(embeddings, data)
     if vectors is None and SUBMODE not in missing_roles(scores):
         vectors = _patches(data, _settings(seed, device, "auto", data))
@@ -229,13 +230,6 @@ def _published_sets(data: "ImageDataset", wanted: bool | None) -> "PublishedSets
             f"labels, not of {data.name}; leave out --published-sets"
         )
     return SETS if wanted is not False and SETS.matches(data) else None
-
-
-def _score_command(data: "ImageDataset") -> str:
-    words = f"fmsel score {data.source.dataset}"
-    if data.source.data_root:
-        words += f" --data-root {data.source.data_root}"
-    return words + (f" --resize {data.source.resize}" if data.source.resize else "")
 
 
 def _vectors(file: Path | None, data: "ImageDataset") -> "npt.NDArray[np.float32] | None":

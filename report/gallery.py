@@ -11,7 +11,7 @@ from PIL import Image
 
 from fmsel.datasets import ImageDataset
 from fmsel.metrics.scores import Scores, typical_first
-from fmsel.metrics.scores.summary import default_ranking
+from fmsel.metrics.scores.summary import default_ranking, ranking_name
 from fmsel.report.figure import MARGIN, TEXT_SIZE, TITLE_SIZE, new_figure, set_heading
 
 BETWEEN = 0.5  # cells between the two halves
@@ -86,7 +86,7 @@ def rankings(
     ranking, used = default_ranking(scores, labels)
     uses = {scores.records[m].label_use for m in used}
     most = next(use for use in READS if use in uses)
-    return [Ranking(name=" + ".join(used), scores=ranking, label_use=most)]
+    return [Ranking(name=ranking_name(used), scores=ranking, label_use=most)]
 
 
 def gallery_rows(data: ImageDataset, scores: npt.NDArray[np.floating], k: int) -> list[Row]:

@@ -148,6 +148,20 @@ def test_ctrl_c_says_what_is_kept(tmp_path: Path) -> None:
     assert not Path("scores").exists()
 
 
+def test_a_group_makes_the_metrics_that_are_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    image_folder(Path("pets"))
+    assert main(["score", "./pets", "--metric", "conf", "--metric", "knn-density"]) == 0
+    before = Scores.load(Path("scores/pets.npz"))
+    capsys.readouterr()
+    assert main(["score", "./pets", "--metric", "default"]) == 0
+    assert "already holds conf; these are kept" in capsys.readouterr().err
+    made = Scores.load(Path("scores/pets.npz"))
+    assert set(made.arrays) == {"conf", "knn-density", "self-confidence", "epoch-confidence", "agr"}
+    assert made.records["conf"] == before.records["conf"]
+    assert "already holds self-confidence" in refusal(capsys, "./pets")
+    assert main(["score", "./pets", "--force"]) == 0
+
+
 def test_many_metrics_leave_their_correlations_to_the_report(
     capsys: pytest.CaptureFixture[str],
 ) -> None:

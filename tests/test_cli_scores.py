@@ -128,7 +128,7 @@ def test_categories_say_what_is_missing(capsys: pytest.CaptureFixture[str]) -> N
     assert main(["scores", "categories", path]) == 0
     out = capsys.readouterr().out
     assert "no memorized exceptions: they need one of epoch-confidence" in out
-    assert f"pets --metric noise-tolerance --out {path}` adds one" in out
+    assert f"pets --metric noise-tolerance --out {path}` adds them" in out
     found = rows("scores/pets-categories.csv")
     assert [row["index"] for row in found] == [str(i) for i in range(54)]
     assert {row["class"] for row in found} == {"cat", "dog"}

@@ -2,6 +2,7 @@
 
 import dataclasses
 import importlib
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -23,6 +24,20 @@ def test_names_are_the_plain_modules_and_each_can_load() -> None:
     assert set(dataset_names()) == {"cifar10", "cifar100", "digits", "stl10", "svhn"}
     for name in (*dataset_names(), "folder"):
         assert callable(importlib.import_module(f"fmsel.datasets.{name}").load)
+
+
+@given(
+    dataset=st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]), min_size=1),
+    resize=st.none() | st.integers(8, 99),
+    fraction=st.sampled_from([0.1, 0.3]),
+)
+def test_a_source_can_be_typed_again(dataset: str, resize: int | None, fraction: float) -> None:
+    source = Source(dataset=dataset, data_root="/a b", resize=resize, eval_fraction=fraction)
+    words = shlex.split(source.arguments())
+    assert words[:3] == [dataset, "--data-root", "/a b"]
+    assert ("--resize" in words) == (resize is not None)
+    assert ("--eval-fraction" in words) == (fraction == 0.3)
+    assert Source(dataset="digits").arguments() == "digits"
 
 
 def test_importing_the_package_loads_no_heavy_library() -> None:

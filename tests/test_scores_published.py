@@ -1,6 +1,7 @@
 """Published rankings: the order survives, other images are refused, the command uses them."""
 
 import dataclasses
+import json
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.errors import ArtefactError, OptionError, OutputError
 from fmsel.metrics.scores import MetricRecord, Scores, published
+from fmsel.metrics.scores.catalogue import metric_names
 from fmsel.metrics.scores.published import publish, published_scores
 
 
@@ -106,3 +108,15 @@ def test_bad_use_is_a_sentence(
     assert main(["score", "digits", "--published", "--out", str(out), *words]) == 2
     assert sentence in " ".join(capsys.readouterr().err.split())
     assert not out.exists()
+
+
+@pytest.mark.parametrize("path", sorted(published.FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+def test_what_comes_with_fmsel_holds_ranks_and_says_where_from(path: Path) -> None:
+    with np.load(path, allow_pickle=False) as file:
+        header, ranks = json.loads(str(file["header"])), file["ranks"]
+    assert header["dataset"]["dataset"] == path.stem and header["provenance"]
+    assert ranks.shape == (len(header["records"]), header["dataset"]["n"])
+    for row in ranks:
+        values, counts = np.unique(row, return_counts=True)
+        np.testing.assert_array_equal(values, np.cumsum(counts) - counts)  # lowest of equal ranks
+    assert set(header["records"]) <= set(metric_names())

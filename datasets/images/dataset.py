@@ -1,5 +1,6 @@
 """`ImageDataset`: one part of a data set, decoded, frozen and fingerprinted."""
 
+import shlex
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from functools import cached_property
@@ -41,6 +42,14 @@ class Source:
 
     def as_dict(self) -> dict[str, Any]:
         return asdict(self)
+
+    def arguments(self) -> str:
+        """What to type after a command to name this data set, quoted for a shell."""
+        words = [self.dataset]
+        for name, default in (("data_root", None), ("resize", None), ("eval_fraction", 0.1)):
+            if (value := getattr(self, name)) != default:
+                words += [f"--{name.replace('_', '-')}", str(value)]
+        return shlex.join(words)
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> "Source":

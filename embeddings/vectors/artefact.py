@@ -66,7 +66,7 @@ class Embeddings:
             raise ArtefactError(
                 f"{where} holds {self.encoder} embeddings of {self.dataset['n']} images of "
                 f"{self.dataset['dataset']}, not of these {len(data)} images of {data.name} "
-                f"(their sha256 differ); run `fmsel embed {data.source.dataset}` for these"
+                f"(their sha256 differ); run `fmsel embed {data.source.arguments()}` for these"
             )
 
     def save(self, path: Path, force: bool = False) -> None:

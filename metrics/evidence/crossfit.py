@@ -141,7 +141,8 @@ def _check(data: ImageDataset) -> None:
     if not data.labelled:
         raise DataError(
             f"{data.name} has images without a label, and a cross-fitted ensemble trains on "
-            "labels; score a labelled data set, or choose images with `fmsel split --random N`"
+            "labels; score it without labels (`--metric knn-density`), or choose images with "
+            "`fmsel split --random N`"
         )
     counts = np.bincount(data.labels, minlength=data.n_classes)
     if counts.min() < FOLDS:

@@ -67,7 +67,7 @@ class Scores:
             raise ArtefactError(
                 f"{where} scores {self.dataset['n']} images of {self.dataset['dataset']}, not "
                 f"these {len(data)} images of {data.name} (their sha256 differ); "
-                f"run `fmsel score {data.source.dataset}` again"
+                f"run `fmsel score {data.source.arguments()}` again"
             )
 
     def save(self, path: Path, force: bool = False) -> None:

@@ -50,6 +50,11 @@ def check_metrics(names: Sequence[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(found))
 
 
+def named_metrics(names: Sequence[str]) -> tuple[str, ...]:
+    """Those of the names that are metrics and no groups."""
+    return tuple(name for name in names if name not in GROUPS)
+
+
 def _members(name: str) -> tuple[str, ...]:
     if name not in GROUPS:
         return (name,)

@@ -19,6 +19,7 @@ from fmsel.errors import ArtefactError, OptionError
 from fmsel.metrics.scores.artefact import MetricRecord, Scores
 
 FOLDER = Path(__file__).parent / "published"
+RECOGNISED = ("dataset", "n", "images_sha256", "labels_sha256")  # not where they lay
 MOST = 2**16  # images: 16 bits hold their ranks
 
 
@@ -40,7 +41,7 @@ def publish(scores: Scores, path: Path, provenance: str, force: bool = False) ->
         )
     ranks = [rankdata(array, method="min") - 1 for array in scores.arrays.values()]
     header = {
-        "dataset": dict(scores.dataset),
+        "dataset": {name: scores.dataset[name] for name in RECOGNISED},
         "records": {name: asdict(record) for name, record in scores.records.items()},
         "made_with": dict(scores.made_with),
         "provenance": provenance,
@@ -70,7 +71,7 @@ def published_scores(data: ImageDataset, folder: Path | None = None) -> tuple[Sc
         names = ", ".join(sorted(each.stem for each in folder.glob("*.npz"))) or "none"
         raise OptionError(
             f"no rankings of {data.name} are published with fmsel (there are those of: {names}); "
-            f"make your own with `fmsel score {data.source.dataset}`"
+            f"make your own with `fmsel score {data.source.arguments()}`"
         )
     with np.load(path, allow_pickle=False) as file:
         header, ranks = json.loads(str(file["header"])), file["ranks"]

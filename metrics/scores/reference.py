@@ -56,7 +56,7 @@ def load_reference(place: str, data: ImageDataset) -> Reference:
         data: the images that the indices point into.
     Raises:
         ArtefactError: the file is missing, broken or ambiguous, of other images, or holds an index
-            that is unknown or repeated, or a value that is no finite number.
+            that is unknown or repeated, a value that is no finite number, or one value for all.
     """
     path, name = _place(place)
     columns = dict(_read(path))
@@ -75,6 +75,10 @@ def load_reference(place: str, data: ImageDataset) -> Reference:
         raise ArtefactError(
             f"{path}: the value of image {indices[row]} is {values[row]}; leave such images out "
             f"(an `{INDEX}` column names those that are there)"
+        )
+    if values.min() == values.max():
+        raise ArtefactError(
+            f"{path}: {chosen} is the same for all images, so nothing can be compared with it"
         )
     title = path.stem if len(columns) == 1 else f"{path.stem}:{chosen}"
     return Reference(name=title, indices=indices, values=values)

@@ -1,6 +1,6 @@
 """What is shown of a scores file: the ends of each class, and how far the metrics agree."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +10,7 @@ from fmsel.metrics.scores.artefact import MetricRecord, Scores
 from fmsel.metrics.scores.ranking import PREFERRED, class_ranking, rank_average, typical_first
 
 CONSENSUS = "consensus"  # what tables call the mean rank of all metrics
+MOST_NAMED = 3  # metrics whose names fit a heading
 LABEL_USES = ("none", "training", "formula")  # the later reads more
 
 
@@ -23,6 +24,11 @@ def default_ranking(
     """
     used = tuple(m for m in PREFERRED if m in scores.arrays) or tuple(scores.arrays)
     return class_ranking([scores.array(m) for m in used], labels), used
+
+
+def ranking_name(used: Sequence[str]) -> str:
+    """What to call the mean rank of these metrics in a heading."""
+    return " + ".join(used) if len(used) <= MOST_NAMED else f"mean rank of {len(used)} metrics"
 
 
 def extremes(

@@ -35,6 +35,25 @@ def existing_scores(
     return old
 
 
+def missing_metrics(
+    path: Path, old: Scores | None, metrics: Sequence[str], force: bool
+) -> tuple[str, ...]:
+    """The metrics that are still to be made: with `force` all of them.
+
+    Raises:
+        OutputError: there are none.
+    """
+    if old is None or force:
+        return tuple(metrics)
+    missing = tuple(name for name in metrics if name not in old.arrays)
+    if not missing:
+        raise OutputError(
+            f"{path} already holds {', '.join(metrics)}; pass --force to replace them, "
+            "or --out to write elsewhere"
+        )
+    return missing
+
+
 def _belongs(path: Path, data: ImageDataset) -> bool:
     try:
         Scores.load(path).check(data, str(path))
