@@ -133,12 +133,15 @@ def categories(
                 examples = " ".join(data.ids[members[:EXAMPLES]])
                 clusters = len(set(found.cluster[members].tolist()) - {-1})
                 ends.append((kind, name, f"{len(members):,}", str(clusters or "–"), examples))
-    _print(
-        console,
-        f"{data.name}: oracle, as it reads every label",
-        ("category", "class", "images", "clusters", "such as"),
-        ends,
-    )
+    if ends:
+        _print(
+            console,
+            f"{data.name}: oracle, as it reads every label",
+            ("category", "class", "images", "clusters", "such as"),
+            ends,
+        )
+    else:
+        console.print(f"no image of {data.name} falls into a category")
     rows = [
         (i, str(data.ids[i]), data.class_names[data.labels[i]], *each)
         for i, each in enumerate(zip(found.category.tolist(), found.cluster.tolist(), strict=True))

@@ -209,7 +209,8 @@ def draw_cost(axes: Axes, quality: Quality, gap: float) -> None:
         return
     seconds = [each[0] for each in points.values()]
     axes.set_xscale("log")
-    axes.set_xlim(10.0 ** floor(log10(min(seconds))), 10.0 ** (floor(log10(max(seconds))) + 1))
+    least, most = log10(0.7 * min(seconds)), log10(max(seconds))  # no marker sits on the edge
+    axes.set_xlim(10.0 ** floor(least), 10.0 ** (floor(most) + 1))
     axes.xaxis.set_major_formatter("{x:,g}")
     axes.xaxis.set_minor_formatter(NullFormatter())
     for metric, (cost, estimate) in points.items():

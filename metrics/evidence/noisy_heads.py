@@ -241,5 +241,6 @@ def _check(data: ImageDataset) -> None:
     if counts.min() < FOLDS:
         raise DataError(
             f"{data.name}: class {data.class_names[int(counts.argmin())]!r} has {counts.min()} "
-            f"training images, but cross-fitting needs {FOLDS}; add images or drop the class"
+            f"training images, but the cross-fitting of noise-tolerance needs {FOLDS}; add images, "
+            "drop the class, or use leave-one-out"
         )
