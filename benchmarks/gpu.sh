@@ -42,6 +42,10 @@ train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
 nvidia-smi > machine.txt
 piece tests pytest -q -m gpu "$here/../tests"
 piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
+# All 23 metrics (with fmsel[dp]); finished networks are cached, so a call that is cut off goes on.
+piece metrics fmsel score cifar10 --data-root "$data_root" --device cuda --metric all \
+    --out scores/all.npz
+piece ensemble python "$here/ensemble_together.py" --out ensemble.json
 for mode in eager graph compile; do
     piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force
 done
