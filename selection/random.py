@@ -3,9 +3,10 @@
 from dataclasses import dataclass
 from typing import ClassVar
 
-from fmsel.errors import BudgetError
+import numpy as np
+
 from fmsel.seeds import generator
-from fmsel.selection.pool import IntArray, LabelUse, Pool, Strategy
+from fmsel.selection.pool import Eligible, IntArray, LabelUse, Pool, Strategy
 
 
 @dataclass(frozen=True)
@@ -16,10 +17,5 @@ class Random(Strategy):
     RANDOM: ClassVar[bool] = True
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
-        available = pool.available
-        if batch_size > len(available):
-            raise BudgetError(
-                f"cannot choose {batch_size} of {len(available)} images; "
-                f"ask for at most {len(available)}"
-            )
-        return generator(seed, "random").permutation(available)[:batch_size]
+        order = generator(seed, "random").permutation(pool.available)
+        return np.array(Eligible(pool).take_first(order, batch_size))

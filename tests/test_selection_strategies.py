@@ -1,5 +1,7 @@
 """Laws of the strategies, and their choices against brute force."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,7 +12,7 @@ from fmsel.metrics.scores import PREFERRED, Scores
 from fmsel.metrics.scores.summary import default_ranking, extremes
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.outliers import Outliers
-from fmsel.selection.pool import Pool, Strategy, strategy_class, strategy_names
+from fmsel.selection.pool import Eligible, Pool, Strategy, strategy_class, strategy_names
 from fmsel.selection.pool.classes import apportion
 from fmsel.selection.pool.extremes import Band
 from fmsel.selection.prototypes import Prototypes
@@ -20,17 +22,34 @@ from fmsel.selection.random_stratified import RandomStratified
 METRICS = ("first", "second")
 
 
-def make_pool(seed: int, classes: int = 4, size: int = 30, *, ties: bool = False) -> Pool:
+class Toy:
+    """A pool in which no label is held, with the true labels of its images beside it."""
+
+    def __init__(self, *, labels: np.ndarray, class_names: tuple[str, ...], **known: Any) -> None:
+        self.labels = labels
+        self.scores = known.get("scores", {})
+        self.class_names = class_names
+        self.pool = Pool(n=len(labels), class_names=class_names, **known)
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+
+def query(strategy: Strategy, toy: Toy, *, batch_size: int, seed: int = 0) -> np.ndarray:
+    return strategy.query(toy.pool, batch_size=batch_size, seed=seed, truth=toy.labels)
+
+
+def make_pool(seed: int, classes: int = 4, size: int = 30, *, ties: bool = False) -> Toy:
     """`size` images of each class in shuffled order; two metrics."""
     rng = np.random.default_rng(seed)
     labels = rng.permutation(np.repeat(np.arange(classes), size))
     scores = {name: rng.permutation(len(labels)).astype(np.float32) for name in METRICS}
     if ties:
         scores = {name: each // 25 for name, each in scores.items()}
-    return Pool(labels=labels, class_names=tuple("abcdefghijkl"[:classes]), scores=scores)
+    return Toy(labels=labels, class_names=tuple("abcdefghijkl"[:classes]), scores=scores)
 
 
-def brute_force_order(pool: Pool, label: int) -> list[int]:
+def brute_force_order(pool: Toy, label: int) -> list[int]:
     """Best prototype first, by counting; exact in integers, ties by index."""
     members = [i for i in range(len(pool)) if pool.labels[i] == label]
 
@@ -50,7 +69,7 @@ def test_prototypes_and_outliers_are_the_ends_of_a_brute_force_ranking(
     seed: int, ties: bool
 ) -> None:
     pool = make_pool(seed, ties=ties)
-    picks = Mixed(ratio=3 / 5, metrics=METRICS).query(pool, batch_size=5 * 4, seed=seed)
+    picks = query(Mixed(ratio=3 / 5, metrics=METRICS), pool, batch_size=5 * 4, seed=seed)
     for label in range(4):
         order = brute_force_order(pool, label)
         own = [int(i) for i in picks if pool.labels[i] == label]
@@ -71,11 +90,11 @@ def test_splits_take_what_the_table_of_scores_shows(
         name: rng.integers(0, levels, len(labels)).astype(np.float32)
         for name in (*PREFERRED, "other")
     }
-    pool = Pool(labels=labels, class_names=("a", "b", "c"), scores=arrays)
+    pool = Toy(labels=labels, class_names=("a", "b", "c"), scores=arrays)
     scores = Scores(dataset={"n": len(labels)}, arrays=arrays, records={})
     ends = extremes(default_ranking(scores, labels)[0], labels, 4)
     for strategy, side in ((Prototypes(), 0), (Outliers(), 1)):
-        picks = strategy.query(pool, batch_size=12, seed=seed)
+        picks = query(strategy, pool, batch_size=12, seed=seed)
         for label in range(3):
             assert picks[labels[picks] == label].tolist() == ends[label][side].tolist()
 
@@ -83,9 +102,9 @@ def test_splits_take_what_the_table_of_scores_shows(
 def test_one_metric_ranks_as_its_scores_do() -> None:
     labels = np.zeros(6, dtype=np.int64)
     scores = {"m": np.array([0.1, 0.9, 0.5, 0.9, 0.0, 0.5])}
-    pool = Pool(labels=labels, class_names=("a",), scores=scores)
-    assert Prototypes(metrics=("m",)).query(pool, batch_size=4).tolist() == [1, 3, 2, 5]
-    assert Outliers(metrics=("m",)).query(pool, batch_size=3).tolist() == [4, 0, 5]
+    pool = Toy(labels=labels, class_names=("a",), scores=scores)
+    assert query(Prototypes(metrics=("m",)), pool, batch_size=4).tolist() == [1, 3, 2, 5]
+    assert query(Outliers(metrics=("m",)), pool, batch_size=3).tolist() == [4, 0, 5]
 
 
 @given(
@@ -101,7 +120,7 @@ def test_mixed_keeps_budget_balance_and_share(
 ) -> None:
     pool = make_pool(seed, classes, size)
     budget = per_class * classes
-    picks = Mixed(ratio=ratio, metrics=METRICS).query(pool, batch_size=budget, seed=seed)
+    picks = query(Mixed(ratio=ratio, metrics=METRICS), pool, batch_size=budget, seed=seed)
     assert len(set(picks.tolist())) == budget
     assert np.bincount(pool.labels[picks], minlength=classes).tolist() == [per_class] * classes
     prototypes = 0
@@ -122,7 +141,7 @@ def test_mixed_keeps_budget_balance_and_share(
 )
 def test_every_prefix_is_balanced_within_one(strategy: Strategy, seed: int, budget: int) -> None:
     pool = make_pool(seed)
-    picks = strategy.query(pool, batch_size=budget, seed=seed)
+    picks = query(strategy, pool, batch_size=budget, seed=seed)
     for stop in range(1, budget + 1):
         counts = np.bincount(pool.labels[picks[:stop]], minlength=4)
         assert counts.max() - counts.min() <= 1
@@ -133,15 +152,15 @@ def test_every_prefix_is_balanced_within_one(strategy: Strategy, seed: int, budg
 def test_choice_does_not_depend_on_the_order_of_the_images(seed: int) -> None:
     pool = make_pool(seed)
     shuffle = np.random.default_rng(seed + 1).permutation(len(pool))
-    moved = Pool(
+    moved = Toy(
         labels=pool.labels[shuffle],
         class_names=pool.class_names,
         scores={name: each[shuffle] for name, each in pool.scores.items()},
     )
     # one metric without ties: equal images are told apart by index, which does depend on the order
     strategy = Mixed(ratio=0.5, outlier_band=Band(10, 60), metrics=("first",))
-    picks = strategy.query(pool, batch_size=24, seed=seed)
-    assert shuffle[strategy.query(moved, batch_size=24, seed=seed)].tolist() == picks.tolist()
+    picks = query(strategy, pool, batch_size=24, seed=seed)
+    assert shuffle[query(strategy, moved, batch_size=24, seed=seed)].tolist() == picks.tolist()
 
 
 @given(quotas=st.lists(st.floats(0, 50), min_size=1, max_size=12), seed=st.integers(0, 999))
@@ -161,7 +180,7 @@ def test_at_one_label_a_class_the_share_mixes_across_classes() -> None:
     strategy = Mixed(ratio=0.5, metrics=METRICS)
     best = {brute_force_order(pool, label)[0] for label in range(10)}
     worst = {brute_force_order(pool, label)[-1] for label in range(10)}
-    draws = [strategy.query(pool, batch_size=10, seed=seed) for seed in range(20)]
+    draws = [query(strategy, pool, batch_size=10, seed=seed) for seed in range(20)]
     for picks in draws:
         assert sorted(pool.labels[picks]) == list(range(10))
         assert len(best & set(picks.tolist())) == len(worst & set(picks.tolist())) == 5
@@ -169,20 +188,20 @@ def test_at_one_label_a_class_the_share_mixes_across_classes() -> None:
 
 
 def test_outliers_of_a_band_start_at_its_beginning() -> None:
-    pool = Pool(
+    pool = Toy(
         labels=np.zeros(100, dtype=np.int64),
         class_names=("a",),
         scores={"m": np.arange(100.0)},  # image i is at percentile i + 0.5
     )
-    picks = Outliers(outlier_band=Band(5, 20), metrics=("m",)).query(pool, batch_size=15)
+    picks = query(Outliers(outlier_band=Band(5, 20), metrics=("m",)), pool, batch_size=15)
     assert picks.tolist() == list(range(5, 20))
 
 
 def test_prefixes_of_a_mix_keep_the_share() -> None:
-    pool = Pool(
+    pool = Toy(
         labels=np.zeros(100, dtype=np.int64), class_names=("a",), scores={"m": np.arange(100.0)}
     )
-    picks = Mixed(ratio=0.75, metrics=("m",)).query(pool, batch_size=16)
+    picks = query(Mixed(ratio=0.75, metrics=("m",)), pool, batch_size=16)
     for stop in range(4, 17, 4):
         assert (picks[:stop] > 50).sum() == 0.75 * stop
 
@@ -193,17 +212,17 @@ def test_random_choices_are_repeatable_nested_and_leave_numpy_alone(
 ) -> None:
     pool = make_pool(seed)
     before = global_generator()
-    large = strategy.query(pool, batch_size=40, seed=seed)
+    large = query(strategy, pool, batch_size=40, seed=seed)
     assert global_generator() == before
-    assert strategy.query(pool, batch_size=40, seed=seed).tolist() == large.tolist()
-    assert strategy.query(pool, batch_size=8, seed=seed).tolist() == large[:8].tolist()
-    assert strategy.query(pool, batch_size=40, seed=seed + 1).tolist() != large.tolist()
+    assert query(strategy, pool, batch_size=40, seed=seed).tolist() == large.tolist()
+    assert query(strategy, pool, batch_size=8, seed=seed).tolist() == large[:8].tolist()
+    assert query(strategy, pool, batch_size=40, seed=seed + 1).tolist() != large.tolist()
 
 
 def test_stratified_draws_of_the_classes_are_independent() -> None:
     labels = np.repeat(np.arange(4), 30)
-    pool = Pool(labels=labels, class_names=("a", "b", "c", "d"))
-    picks = RandomStratified().query(pool, batch_size=40, seed=0)
+    pool = Toy(labels=labels, class_names=("a", "b", "c", "d"))
+    picks = query(RandomStratified(), pool, batch_size=40, seed=0)
     assert len({tuple(picks[labels[picks] == label] % 30) for label in range(4)}) == 4
 
 
@@ -216,7 +235,7 @@ def test_random_is_uniform() -> None:
     pool = make_pool(0, classes=2, size=5)
     hits = np.zeros(10)
     for seed in range(2000):
-        hits[Random().query(pool, batch_size=3, seed=seed)] += 1
+        hits[query(Random(), pool, batch_size=3, seed=seed)] += 1
     expected, deviation = 600, np.sqrt(2000 * 0.3 * 0.7)
     assert np.abs(hits - expected).max() < 4.5 * deviation
 
@@ -226,7 +245,7 @@ def test_every_strategy_chooses_distinct_candidates_only(name: str) -> None:
     pool = make_pool(3)
     rng = np.random.default_rng(0)
     candidates = rng.permutation(len(pool))[:90]
-    narrow = Pool(
+    narrow = Toy(
         labels=pool.labels,
         class_names=pool.class_names,
         scores={"self-confidence": pool.scores["first"], "epoch-confidence": pool.scores["second"]},
@@ -234,7 +253,7 @@ def test_every_strategy_chooses_distinct_candidates_only(name: str) -> None:
     )
     strategy = strategy_class(name)()
     assert strategy.name == name
-    picks = strategy.query(narrow, batch_size=30, seed=1)
+    picks = query(strategy, narrow, batch_size=30, seed=1)
     assert picks.dtype == np.int64
     assert len(np.unique(picks)) == 30
     assert set(picks.tolist()) <= set(candidates.tolist())
@@ -242,8 +261,8 @@ def test_every_strategy_chooses_distinct_candidates_only(name: str) -> None:
 
 def test_unlabelled_images_belong_to_no_class() -> None:
     labels = np.array([0, -1, 0, -1, 1, 1])
-    pool = Pool(labels=labels, class_names=("a", "b"), scores={"m": np.arange(6.0)})
-    assert Prototypes(metrics=("m",)).query(pool, batch_size=4).tolist() == [2, 5, 0, 4]
+    pool = Toy(labels=labels, class_names=("a", "b"), scores={"m": np.arange(6.0)})
+    assert query(Prototypes(metrics=("m",)), pool, batch_size=4).tolist() == [2, 5, 0, 4]
 
 
 @pytest.mark.parametrize(
@@ -259,12 +278,12 @@ def test_unlabelled_images_belong_to_no_class() -> None:
 )
 def test_bad_parameters_are_refused(strategy: Strategy, budget: int, sentence: str) -> None:
     with pytest.raises((BudgetError, OptionError), match=sentence):
-        strategy.query(make_pool(0), batch_size=budget)
+        query(strategy, make_pool(0), batch_size=budget)
 
 
-def uneven_pool() -> Pool:
+def uneven_pool() -> Toy:
     labels = np.array([0] * 5 + [1] * 40)
-    return Pool(labels=labels, class_names=("cat", "dog"), scores={"m": np.arange(45.0)})
+    return Toy(labels=labels, class_names=("cat", "dog"), scores={"m": np.arange(45.0)})
 
 
 @pytest.mark.parametrize(
@@ -288,25 +307,25 @@ def uneven_pool() -> Pool:
 )
 def test_classes_too_small_are_named(strategy: Strategy, per_class: int, sentence: str) -> None:
     with pytest.raises(BudgetError, match=sentence):
-        strategy.query(uneven_pool(), batch_size=2 * per_class)
+        query(strategy, uneven_pool(), batch_size=2 * per_class)
 
 
 def test_all_of_a_class_may_be_chosen() -> None:
-    picks = Mixed(ratio=0.6, metrics=("m",)).query(uneven_pool(), batch_size=10)
+    picks = query(Mixed(ratio=0.6, metrics=("m",)), uneven_pool(), batch_size=10)
     assert {0, 1, 2, 3, 4} <= set(picks.tolist())
 
 
 def test_choosing_within_classes_needs_labels() -> None:
-    pool = Pool(labels=np.full(9, -1), class_names=(), scores={"m": np.arange(9.0)})
+    pool = Toy(labels=np.full(9, -1), class_names=(), scores={"m": np.arange(9.0)})
     for strategy in (Prototypes(metrics=("m",)), RandomStratified()):
         with pytest.raises(DataError, match="these images have none; use `--random N`"):
-            strategy.query(pool, batch_size=3)
-    assert len(Random().query(pool, batch_size=3)) == 3
+            query(strategy, pool, batch_size=3)
+    assert len(query(Random(), pool, batch_size=3)) == 3
 
 
 def test_negative_seed_is_refused() -> None:
     with pytest.raises(OptionError, match="seed must be 0 or more, got -1"):
-        Random().query(make_pool(0), batch_size=3, seed=-1)
+        query(Random(), make_pool(0), batch_size=3, seed=-1)
 
 
 @pytest.mark.parametrize(("start", "stop"), [(20, 5), (5, 5), (-1, 5), (50, 101), (0, np.nan)])
@@ -317,16 +336,51 @@ def test_band_must_rise_within_0_to_100(start: float, stop: float) -> None:
 
 def test_pool_refuses_arrays_that_do_not_fit() -> None:
     labels = np.array([0, 1, 0])
-    with pytest.raises(DataError, match=r"labels in -1\.\.0, got 0\.\.1"):
-        Pool(labels=labels, class_names=("a",))
-    with pytest.raises(DataError, match=r"'m' must be 3 finite numbers.*shape \(2,\)"):
-        Pool(labels=labels, class_names=("a", "b"), scores={"m": np.zeros(2)})
-    with pytest.raises(DataError, match="with 1 not finite"):
-        Pool(labels=labels, class_names=("a", "b"), scores={"m": np.array([0, np.nan, 1])})
-    with pytest.raises(DataError, match="distinct"):
-        Pool(labels=labels, class_names=("a", "b"), candidates=np.array([1, 1]))
-    with pytest.raises(DataError, match=r"in 0\.\.2, got 0\.\.3"):
-        Pool(labels=labels, class_names=("a", "b"), candidates=np.array([0, 3]))
+    for wrong, sentence in [
+        ({"labels": labels, "class_names": ("a",)}, r"labels in -1\.\.0, got 0\.\.1"),
+        ({"labels": labels[:2], "class_names": ("a", "b")}, r"3 images has labels of shape \(2,\)"),
+        ({"scores": {"m": np.zeros(2)}}, r"'m' must be 3 finite numbers.*shape \(2,\)"),
+        ({"scores": {"m": np.array([0, np.nan, 1])}}, "with 1 not finite"),
+        ({"candidates": np.array([1, 1])}, "the candidates of a pool must be distinct"),
+        ({"candidates": np.array([0, 3])}, r"in 0\.\.2, got 0\.\.3"),
+        ({"labeled": np.array([-1])}, r"labelled images of a pool of 3 .* got -1\.\.-1"),
+        ({"groups": np.zeros(4, dtype=np.int64)}, r"the groups must be 3 .* shape \(4,\)"),
+        ({"features": np.zeros((2, 5))}, r"the features must be 3 .* shape \(2, 5\)"),
+        ({"history": np.zeros((3, 2))}, r"history of 3 images has shape \(3, 2\)"),
+    ]:
+        with pytest.raises(DataError, match=sentence):
+            Pool(n=3, **wrong)  # type: ignore[arg-type]
+
+
+def test_what_is_held_and_its_group_are_not_chosen_again() -> None:
+    pool = Pool(
+        n=8,
+        class_names=("a",),
+        labels=np.array([-1, 0, -1, -1, -1, -1, -1, -1]),
+        labeled=np.array([6]),
+        candidates=np.array([7, 0, 1, 2, 3, 4]),
+        groups=np.array([5, 5, 1, 2, 2, 3, 4, 4]),
+    )
+    assert pool.held.tolist() == [1, 6]
+    assert pool.available.tolist() == [2, 3, 4]  # 0 is of the group of 1, 7 of that of 6
+    assert pool.population.tolist() == [0, 1, 2, 3, 4, 6, 7]
+    assert pool.most == 2  # 3 and 4 are of one group
+    sentence = r"cannot choose 3 of 3 images in 2 groups.* 2 that are labelled already; .* most 2"
+    with pytest.raises(BudgetError, match=sentence):
+        Random().query(pool, batch_size=3)
+    eligible = Eligible(pool)
+    assert eligible.take(4).tolist() == [3, 4]
+    assert np.flatnonzero(eligible.mask).tolist() == [2]
+    assert len(Eligible(pool).take_first([0, 3, 4, 1, 2], 5)) == 2
+
+
+@given(seed=st.integers(0, 2**32), groups=st.integers(1, 30))
+@settings(max_examples=40)
+def test_at_most_one_image_of_a_group_is_chosen(seed: int, groups: int) -> None:
+    group = np.random.default_rng(seed).integers(0, groups, 40)
+    pool = Pool(n=40, groups=group)
+    picks = Random().query(pool, batch_size=pool.most, seed=seed)
+    assert sorted(group[picks]) == sorted(set(group))
 
 
 def test_unknown_strategy_is_answered_with_the_known_ones() -> None:

@@ -1,11 +1,17 @@
-"""Sharing a budget between classes, and putting the classes' picks in one order."""
+"""The members of each class, their shares of a budget, and their picks in one order."""
 
 from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
-from fmsel.selection.pool.pool import IntArray
+from fmsel.selection.pool.pool import IntArray, Pool
+
+
+def members(pool: Pool, truth: IntArray) -> list[IntArray]:
+    """Ascending available images of each of the C classes; unlabelled ones are in none."""
+    labels = truth[pool.available]
+    return [pool.available[labels == label] for label in range(len(pool.class_names))]
 
 
 def apportion(quotas: npt.NDArray[np.floating], rng: np.random.Generator) -> IntArray:

@@ -8,7 +8,7 @@ import numpy as np
 from fmsel.errors import BudgetError, OptionError
 from fmsel.metrics.scores import class_ranking, typical_first
 from fmsel.seeds import generator
-from fmsel.selection.pool.classes import apportion, even_shares, interleave
+from fmsel.selection.pool.classes import apportion, even_shares, interleave, members
 from fmsel.selection.pool.pool import IntArray, Pool
 
 
@@ -42,7 +42,9 @@ class Band:
 EXTREME_TAIL = Band()
 
 
-def prototype_order(pool: Pool, members: IntArray, metrics: Sequence[str]) -> IntArray:
+def prototype_order(
+    pool: Pool, truth: IntArray, members: IntArray, metrics: Sequence[str]
+) -> IntArray:
     """`members` of a class, ascending, from the best prototype to the worst outlier.
 
     Several metrics are averaged as ranks among `members`; of equals, the lower index comes first.
@@ -52,11 +54,18 @@ def prototype_order(pool: Pool, members: IntArray, metrics: Sequence[str]) -> In
     if not len(members):
         return members
     scores = [pool.score(metric)[members] for metric in metrics]
-    return members[typical_first(class_ranking(scores, pool.labels[members]))]
+    return members[typical_first(class_ranking(scores, truth[members]))]
 
 
 def extremes(
-    pool: Pool, batch_size: int, seed: int, *, ratio: float, band: Band, metrics: Sequence[str]
+    pool: Pool,
+    truth: IntArray,
+    batch_size: int,
+    seed: int,
+    *,
+    ratio: float,
+    band: Band,
+    metrics: Sequence[str],
 ) -> IntArray:
     """`batch_size` images, the share `ratio` of them prototypes and the rest outliers.
 
@@ -72,13 +81,13 @@ def extremes(
     """
     if not 0 <= ratio <= 1:
         raise OptionError(f"the share of prototypes must be within 0..1, got {ratio:g}")
-    members = pool.members()
+    by_class = members(pool, truth)
     rng = generator(seed, "extremes")
-    sizes = even_shares(batch_size, len(members), rng)
+    sizes = even_shares(batch_size, len(by_class), rng)
     n_prototypes = apportion(ratio * sizes, rng)
     picks = []
-    for name, own, size, n in zip(pool.class_names, members, sizes, n_prototypes, strict=True):
-        order = prototype_order(pool, own, metrics)
+    for name, own, size, n in zip(pool.class_names, by_class, sizes, n_prototypes, strict=True):
+        order = prototype_order(pool, truth, own, metrics)
         picks.append(_both_ends(order, int(n), int(size - n), band, name))
     return interleave(picks)
 

@@ -6,11 +6,21 @@ from dataclasses import dataclass
 from importlib import import_module
 from typing import ClassVar, Literal, cast
 
+import numpy as np
+
 import fmsel.selection
-from fmsel.errors import BudgetError, OptionError
+from fmsel.errors import BudgetError, DataError, OptionError
 from fmsel.selection.pool.pool import IntArray, Pool
 
 LabelUse = Literal["none", "training", "formula", "stratified"]
+Evidence = Literal["features", "probabilities", "history"]
+
+HOW_TO_GET: dict[Evidence, str] = {
+    "features": "embeddings; make them with `fmsel embed` and name the file with --embeddings",
+    "probabilities": "the predictions of a trained run; name its folder with --run",
+    "history": "a run's predictions at its last evaluations; train with --keep-history and name "
+    "the run's folder with --run",
+}
 
 
 @dataclass(frozen=True)
@@ -19,11 +29,15 @@ class Strategy(ABC):
 
     Attributes:
         LABEL_USE: how far the choice reads labels that a real user does not have yet.
-        RANDOM: whether chance makes the choice, so that every replicate draws it anew.
+        RANDOM: whether chance alone makes the choice, so that every replicate draws it anew.
+        NESTED: whether a prefix of a choice is the choice of the smaller budget.
+        NEEDS: what the pool must hold besides scores.
     """
 
     LABEL_USE: ClassVar[LabelUse]
     RANDOM: ClassVar[bool] = False
+    NESTED: ClassVar[bool] = True
+    NEEDS: ClassVar[tuple[Evidence, ...]] = ()
 
     @property
     def name(self) -> str:
@@ -35,25 +49,72 @@ class Strategy(ABC):
         """The scores that it reads; a strategy that ranks by scores has a field of this name."""
         return ()
 
-    def query(self, pool: Pool, *, batch_size: int, seed: int = 0) -> IntArray:
+    def query(
+        self, pool: Pool, *, batch_size: int, seed: int = 0, truth: IntArray | None = None
+    ) -> IntArray:
         """Choose images, the same ones for the same pool, size and seed.
 
+        Args:
+            pool: what is known.
+            batch_size: how many to choose, besides those that are labelled already.
+            seed: of everything random.
+            truth: (N,) int64 labels of all images, -1 where unknown; read by oracles only, which
+                prefer the labels that the pool holds.
         Returns:
-            (batch_size,) distinct global indices in pick order.
+            (batch_size,) distinct global indices in pick order: available ones of the pool, no two
+            of one group.
         Raises:
             BudgetError: the pool, or one of its classes, cannot give so many.
-            DataError: the strategy needs labels and there are none.
+            DataError: the strategy needs labels or other evidence that is not there.
             OptionError: unusable parameters.
         """
         if seed < 0:
             raise OptionError(f"the seed must be 0 or more, got {seed}")
         if batch_size < 1:
             raise BudgetError(f"cannot choose {batch_size} images; ask for 1 or more")
+        if missing := [each for each in self.NEEDS if getattr(pool, each) is None]:
+            raise DataError(f"{self.name} needs {HOW_TO_GET[missing[0]]}")
+        if batch_size > pool.most:
+            raise BudgetError(_too_many(pool, batch_size))
+        return np.asarray(self._choose(pool, batch_size, seed, truth), dtype=np.int64)
+
+    def _choose(self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None) -> IntArray:
         return self._pick(pool, batch_size, seed)
 
     @abstractmethod
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
-        """`query` after validation."""
+        """`query` after validation; at most `pool.most` images are asked for."""
+
+
+class Oracle(Strategy):
+    """A strategy that reads the label of every image, which nobody has before labelling."""
+
+    def _choose(self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None) -> IntArray:
+        known = np.full(pool.n, -1, dtype=np.int64) if truth is None else truth
+        if pool.labels is not None:
+            known = np.where(pool.labels >= 0, pool.labels, known)
+        if not (known[pool.available] >= 0).any():
+            raise DataError(
+                "choosing within each class needs labels, and these images have none; "
+                "use `--random N`, which reads no labels"
+            )
+        return self._pick_by_class(pool, batch_size, seed, known)
+
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
+        raise NotImplementedError  # `_choose` never comes here
+
+    @abstractmethod
+    def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
+        """`query` after validation, with (N,) labels, some of them of available images."""
+
+
+def _too_many(pool: Pool, batch_size: int) -> str:
+    of = f"{len(pool.available)} images"
+    if pool.groups is not None and pool.most < len(pool.available):
+        of += f" in {pool.most} groups, of which at most one image each may be chosen"
+    if len(pool.held):
+        of += f" beside the {len(pool.held)} that are labelled already"
+    return f"cannot choose {batch_size} of {of}; ask for at most {pool.most}"
 
 
 def strategy_names() -> list[str]:
@@ -68,6 +129,7 @@ def strategy_class(name: str) -> type[Strategy]:
     Raises:
         OptionError: there is no such strategy; the message names those there are.
     """
+    name = name.replace("-", "_")
     if name not in strategy_names():
         raise OptionError(
             f"there is no selection strategy {name!r}; there are {', '.join(strategy_names())}"

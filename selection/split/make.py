@@ -36,11 +36,11 @@ def make_split(
     if scores is not None:
         scores.check(data, scores_file)
     pool = Pool(
-        labels=data.labels,
+        n=len(data),
         class_names=data.class_names,
         scores=scores.arrays if scores is not None else {},
     )
-    indices = strategy.query(pool, batch_size=batch_size, seed=seed)
+    indices = strategy.query(pool, batch_size=batch_size, seed=seed, truth=data.labels)
     provenance = {}
     if scores is not None and strategy.metrics:
         provenance = _provenance(scores, data, strategy.metrics, scores_file)
