@@ -1,0 +1,1 @@
+"""Vectors in blocks, of unit length and in clusters: what strategies on embeddings share."""
