@@ -10,9 +10,13 @@ from fmsel.selection.pool.extremes import EXTREME_TAIL, Band, extremes
 
 @dataclass(frozen=True)
 class Mixed(Oracle):
-    """An oracle: ranking within each class reads the label of every image."""
+    """An oracle: ranking within each class reads the label of every image.
+
+    A prefix keeps the share, but need not hold the best prototypes and worst outliers alone.
+    """
 
     LABEL_USE: ClassVar[LabelUse] = "formula"
+    NESTED: ClassVar[bool] = False
 
     ratio: float = 0.5  # share of prototypes
     outlier_band: Band = EXTREME_TAIL

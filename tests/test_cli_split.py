@@ -204,8 +204,9 @@ BAD_OPTIONS = [
     (["--outliers", "4", "--outlier-band", "5-120"], "band 5-120 must rise within 0..100"),
     (["--outliers", "4", "--outlier-band", "five"], "such as 5-20, got 'five'"),
     (["--outliers", "4", "--outlier-band", "0-1"], "holds 1 of its"),
-    (["--protos", "500"], "fewer than the 500 prototypes asked of it"),
-    (["--protos", "80", "--outliers", "80"], "80 prototypes and 80 outliers would overlap"),
+    (["--protos", "143"], "class '0' has 142 images, fewer than the 143 prototypes asked of it"),
+    (["--protos", "500"], "cannot choose 5000 of 1438 images"),
+    (["--protos", "72", "--outliers", "71"], "72 prototypes and 71 outliers would overlap"),
     (["--protos", "20", "--outliers", "9", "--outlier-band", "90-100"], "from the band 90-100"),
     (["--protos", "2", "--metric", "typicality"], "no scores of a metric 'typicality'"),
     (["--protos", "2", "--resize", "16"], "--resize goes with --dataset"),
@@ -353,9 +354,10 @@ def test_show_prints_classes_percentiles_and_origin(
     out = capsys.readouterr().out
     assert "yes, an oracle (formula)" in out and "digits.npz" in out
     assert "every class is there" in out and "Percentile in its class" in out
-    row = next(line for line in out.splitlines() if f"│ {read('mixed.json').indices[0]} " in line)
+    first = read("mixed.json").indices[0]  # the best prototype of its class
+    row = next(line for line in out.splitlines() if f"│ {first} " in line)
     assert "from other scores" not in out
-    half_a_rank = 50 / np.bincount(digits.labels)[0]  # the first pick is class 0's best prototype
+    half_a_rank = 50 / np.bincount(digits.labels)[digits.labels[first]]
     assert row.count(f" {100 - half_a_rank:.1f} ") == 2 and f" {half_a_rank:.1f} " in row
 
 

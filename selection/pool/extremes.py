@@ -1,14 +1,22 @@
 """Prototypes and outliers of each class: the core of `prototypes`, `outliers` and `mixed`."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from fmsel.errors import BudgetError, OptionError
 from fmsel.metrics.scores import class_ranking, typical_first
 from fmsel.seeds import generator
-from fmsel.selection.pool.classes import apportion, even_shares, interleave, members
+from fmsel.selection.pool.classes import (
+    apportion,
+    class_turns,
+    members,
+    shares,
+    take_in_turn,
+)
+from fmsel.selection.pool.eligible import Eligible
 from fmsel.selection.pool.pool import IntArray, Pool
 
 
@@ -26,16 +34,14 @@ class Band:
 
     def __post_init__(self) -> None:
         if not 0 <= self.start < self.stop <= 100:
-            raise OptionError(
-                f"the outlier band {self} must rise within 0..100 percent, such as 5-20"
-            )
+            raise OptionError(f"the band {self} must rise within 0..100 percent, such as 5-20")
 
     def __str__(self) -> str:
         return f"{self.start:g}-{self.stop:g}"
 
     def places(self, n: int) -> IntArray:
         """Places in the band, of 0..n-1 from the outlier end; place i is percentile (i + 0.5)/n."""
-        percent = (np.arange(n) + 0.5) / n * 100
+        percent = (np.arange(n) + 0.5) * 100 / n
         return np.flatnonzero((self.start <= percent) & (percent < self.stop))
 
 
@@ -67,11 +73,13 @@ def extremes(
     band: Band,
     metrics: Sequence[str],
 ) -> IntArray:
-    """`batch_size` images, the share `ratio` of them prototypes and the rest outliers.
+    """`batch_size` new images, the share `ratio` of them prototypes and the rest outliers.
 
-    Classes get equal shares of the budget and of the prototypes; what does not divide goes to
-    classes drawn by the seed, so that the total share is as near `ratio` as whole images allow.
-    Within a class prototypes and outliers alternate in proportion; classes take turns.
+    Classes get so many that, with the labels held already, all have equally many; what does not
+    divide goes to classes drawn by the seed. The new images hold equal shares of prototypes in
+    every class, and a total share as near `ratio` as whole images allow. Within a class prototypes
+    and outliers alternate in proportion; classes take turns. Ranks and the band are those of the
+    whole population, so that they stay the same as labels come in.
 
     Returns:
         (batch_size,) indices in pick order.
@@ -81,20 +89,48 @@ def extremes(
     """
     if not 0 <= ratio <= 1:
         raise OptionError(f"the share of prototypes must be within 0..1, got {ratio:g}")
-    by_class = members(pool, truth)
     rng = generator(seed, "extremes")
-    sizes = even_shares(batch_size, len(by_class), rng)
+    turns = class_turns(pool, truth, batch_size, rng)
+    sizes = shares(pool, turns)
     n_prototypes = apportion(ratio * sizes, rng)
-    picks = []
+    free = Eligible(pool).mask
+    wishes = []
+    by_class = members(pool, truth, pool.population)
     for name, own, size, n in zip(pool.class_names, by_class, sizes, n_prototypes, strict=True):
         order = prototype_order(pool, truth, own, metrics)
-        picks.append(_both_ends(order, int(n), int(size - n), band, name))
-    return interleave(picks)
+        wishes.append(_both_ends(order, free[order], int(n), int(size - n), band, name))
+    return take_in_turn(pool, turns, wishes)
 
 
-def _both_ends(order: IntArray, prototypes: int, outliers: int, band: Band, name: str) -> IntArray:
-    """Picks of one class, whose images come in prototype order."""
-    n = len(order)
+def _both_ends(
+    order: IntArray,
+    free: npt.NDArray[np.bool_],
+    prototypes: int,
+    outliers: int,
+    band: Band,
+    name: str,
+) -> list[Iterator[int]]:
+    """For each pick of one class, the images to take the first eligible one of.
+
+    Args:
+        order: (n,) the class, best prototype first.
+        free: (n,) which of them are available.
+    """
+    ranks = np.flatnonzero(free[::-1])  # from the outlier end
+    in_band = np.intersect1d(band.places(len(order)), ranks, assume_unique=True)
+    _check_ends(ranks, in_band, prototypes, outliers, band, name)
+    rising = order[::-1]
+    # Groups may carry the prototypes further down, but never past where the outliers begin.
+    down_to = in_band[0] if outliers else 0
+    ends = iter(order[: len(order) - down_to].tolist()), iter(rising[in_band].tolist())
+    return [ends[end] for end in _in_proportion(prototypes, outliers)]
+
+
+def _check_ends(
+    ranks: IntArray, in_band: IntArray, prototypes: int, outliers: int, band: Band, name: str
+) -> None:
+    """BudgetError where a class, whose available images have these ranks, cannot give so many."""
+    n = len(ranks)
     if max(prototypes, outliers) > n:
         kind = "prototypes" if prototypes > n else "outliers"
         raise BudgetError(
@@ -106,21 +142,20 @@ def _both_ends(order: IntArray, prototypes: int, outliers: int, band: Band, name
             f"{prototypes} prototypes and {outliers} outliers would overlap in class {name!r}, "
             f"which has {n} images; ask for at most {n} together"
         )
-    places = band.places(n)
-    if outliers > len(places):
+    if outliers > len(in_band):
         raise BudgetError(
-            f"the outlier band {band} of class {name!r} holds {len(places)} of its {n} images, "
+            f"the outlier band {band} of class {name!r} holds {len(in_band)} of its {n} images, "
             f"fewer than the {outliers} outliers asked for; widen it or ask for fewer"
         )
-    if outliers and places[outliers - 1] >= n - prototypes:
+    if prototypes and outliers and in_band[outliers - 1] >= ranks[-prototypes]:
         raise BudgetError(
             f"{outliers} outliers from the band {band} would overlap with the {prototypes} "
             f"prototypes of class {name!r}, which has {n} images; start the band lower"
         )
-    return _in_proportion(order[:prototypes], order[::-1][places[:outliers]])
 
 
-def _in_proportion(first: IntArray, second: IntArray) -> IntArray:
-    """Merge two ordered lists so that every prefix holds about the same share of each."""
-    place = [(np.arange(len(each)) + 0.5) / max(len(each), 1) for each in (first, second)]
-    return np.concatenate([first, second])[np.argsort(np.concatenate(place), kind="stable")]
+def _in_proportion(first: int, second: int) -> IntArray:
+    """(first + second,) so many zeros and ones, every prefix with about the same share of each."""
+    place = [(np.arange(n) + 0.5) / max(n, 1) for n in (first, second)]
+    kind = np.repeat([0, 1], [first, second])
+    return np.asarray(kind[np.argsort(np.concatenate(place), kind="stable")])

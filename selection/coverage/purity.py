@@ -1,0 +1,40 @@
+"""The radius of ProbCover: as large as balls can be and hold one cluster only."""
+
+import numpy as np
+
+from fmsel.seeds import generator
+from fmsel.selection.coverage.kernels import FloatArray
+from fmsel.selection.geometry.kmeans import k_means
+from fmsel.selection.geometry.vectors import blocks
+
+BALLS = 5_000  # whose purity is looked at; of more, a sample
+LARGEST = 2.0  # distance of two unit vectors
+
+
+def pure_radius(points: FloatArray, clusters: int, purity: float, seed: int) -> float:
+    """The largest delta at which a share `purity` of the balls are pure, by k-means clusters.
+
+    A ball, the points within a distance below delta of one of them, is pure where all of them are
+    of one cluster, so up to the distance of its centre to the nearest point of another cluster: no
+    grid of radii is needed. Yehuda et al., NeurIPS 2022, section 3.2.
+
+    Args:
+        points: (P, D) directions.
+        clusters: K, the number of classes.
+        purity: in 0..1.
+        seed: of k-means and the sample of balls.
+    Returns:
+        A radius in 0..2; 2 where there is but one cluster.
+    """
+    labels = k_means(points, min(clusters, len(points)), seed).labels
+    balls = np.arange(len(points))
+    if len(balls) > BALLS:
+        balls = np.sort(generator(seed, "balls").choice(balls, BALLS, replace=False))
+    nearest = np.full(len(balls), -1, dtype=np.float32)  # cosine with another cluster's points
+    for part in blocks(len(balls), len(points)):
+        cosines = points[balls[part]] @ points.T
+        cosines[labels[balls[part], None] == labels] = -1
+        nearest[part] = cosines.max(axis=1)
+    radii = np.sort(np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0)))
+    impure = int((1 - purity) * len(radii) + 1e-9)  # so many balls may be impure
+    return float(min(radii[min(impure, len(radii) - 1)], LARGEST))
