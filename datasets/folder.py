@@ -4,9 +4,11 @@
     PATH/<class>/*                labelled; a stratified share of each class is the test part
     PATH/{train,test}/*           both parts, without labels
     PATH/train/* or PATH/*        without labels; the test part is empty
+    PATH/train/*, PATH/test/<class>/*   a train part to be labelled, a labelled test part
 
-Folder names are the classes, in natural order; an id is the path relative to PATH. What else lies
-beside train and test is not read.
+Folder names are the classes, in natural order; an id is the path relative to PATH. Where no folder
+names them, PATH/classes.txt may: a line a class, for people to label by. What else lies beside
+train and test is not read.
 """
 
 import re
@@ -25,13 +27,14 @@ from fmsel.datasets.images.files import ImageFile, list_folders, list_images
 from fmsel.datasets.images.request import Request
 from fmsel.errors import DataError
 
+CLASSES = "classes.txt"
 LAYOUTS = "PATH/{train,test}/<class>/*, PATH/<class>/* or, without labels, PATH/*"
 
 
 class _Listing(NamedTuple):
     files: Sequence[ImageFile]
     labels: npt.NDArray[np.int64]  # (N,), -1 without labels
-    classes: Sequence[str]  # empty without labels
+    classes: Sequence[str]  # empty where nothing names them
 
 
 def load(request: Request) -> ImageDataset:
@@ -66,11 +69,13 @@ def _select(request: Request, root: Path) -> tuple[_Listing, npt.NDArray[np.intp
     """The listing that holds the part, and the part's rows in it."""
     folders = list_folders(root)
     if "train" not in folders or not _is_part(root, folders):
-        return _cut(_list(root, ""), request)
-    train = _list(root, "train")
+        return _cut(_named(root, _list(root, "")), request)
+    train = _named(root, _list(root, "train"))
     if "test" not in folders:
         return _cut(train, request)
-    test = _list(root, "test")
+    test = _named(root, _list(root, "test"))
+    if (train.labels == UNKNOWN).all() and set(train.classes) <= set(test.classes):
+        train = train._replace(classes=test.classes)
     _check_same_classes(root, train.classes, test.classes)
     part = train if request.part == "train" else test
     return part, np.arange(len(part.files))
@@ -82,7 +87,7 @@ def _is_part(root: Path, folders: Sequence[str]) -> bool:
 
 
 def _cut(listing: _Listing, request: Request) -> tuple[_Listing, npt.NDArray[np.intp]]:
-    if listing.classes:
+    if (listing.labels != UNKNOWN).any():
         held_out = stratified_cut(listing.labels, request.source.eval_fraction, seed=0)
     else:  # there is no accuracy to measure on images without labels
         held_out = np.zeros(len(listing.files), dtype=np.bool_)
@@ -101,6 +106,24 @@ def _list(root: Path, folder: str) -> _Listing:
     counts = [len(files) for files in found.values()]
     files = [file for files in found.values() for file in files]
     return _Listing(files, np.repeat(np.arange(len(counts)), counts), tuple(found))
+
+
+def _named(root: Path, listing: _Listing) -> _Listing:
+    """The listing with the classes that `CLASSES` names, where no folders do."""
+    path = root / CLASSES
+    if listing.classes or not path.exists():
+        return listing
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} cannot be read as text ({error})") from error
+    names = [line.strip() for line in lines if line.strip()]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise DataError(
+            f"{path} must name two or more classes, a line each and none twice; it has "
+            f"{len(names)} names, {len(set(names))} of them different"
+        )
+    return listing._replace(classes=tuple(names))
 
 
 def _check_loose(

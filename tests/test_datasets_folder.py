@@ -88,6 +88,52 @@ def test_both_parts_without_labels(tmp_path: Path) -> None:
     assert len(load_dataset(str(tmp_path))) == 2
 
 
+def test_a_train_part_to_be_labelled_takes_the_classes_of_the_test_part(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / "train" / f"{number}.png", picture(number))
+    make_classes(tmp_path / "test", {"cat": 2, "dog": 2}, first=50)
+    data = load_dataset(str(tmp_path))
+    assert data.class_names == ("cat", "dog") and data.labels.tolist() == [-1] * 4
+    test = load_dataset(str(tmp_path), "test")
+    assert test.class_names == ("cat", "dog") and test.labels.tolist() == [0, 0, 1, 1]
+
+
+def test_a_file_may_name_the_classes_that_no_folder_names(tmp_path: Path) -> None:
+    for number in range(4):
+        save(tmp_path / f"{number}.png", picture(number))
+    (tmp_path / "classes.txt").write_bytes(b"\xef\xbb\xbfwolf\r\n\r\n cat \r\n")
+    data = load_dataset(str(tmp_path))
+    assert data.class_names == ("wolf", "cat")
+    assert len(data) == 4 and not data.labelled
+    assert len(load_dataset(str(tmp_path), "test")) == 0
+
+
+def test_folders_name_classes_before_any_file_does(tmp_path: Path) -> None:
+    make_classes(tmp_path, {"cat": 20, "dog": 20})
+    (tmp_path / "classes.txt").write_text("a\nb\n")
+    assert load_dataset(str(tmp_path)).class_names == ("cat", "dog")
+
+
+@pytest.mark.parametrize("text", ["", "cat\n", "cat\ndog\ncat\n"])
+def test_a_file_of_too_few_or_repeated_classes_is_refused(text: str, tmp_path: Path) -> None:
+    for number in range(2):
+        save(tmp_path / f"{number}.png", picture(number))
+    (tmp_path / "classes.txt").write_text(text)
+    with pytest.raises(
+        DataError, match="must name two or more classes, a line each and none twice"
+    ):
+        load_dataset(str(tmp_path))
+
+
+def test_a_file_of_classes_that_the_test_part_lacks_is_refused(tmp_path: Path) -> None:
+    for number in range(2):
+        save(tmp_path / "train" / f"{number}.png", picture(number))
+    make_classes(tmp_path / "test", {"cat": 2, "dog": 2}, first=50)
+    (tmp_path / "classes.txt").write_text("cat\nwolf\n")
+    with pytest.raises(DataError, match="only one of them has dog, wolf"):
+        load_dataset(str(tmp_path))
+
+
 def test_a_class_may_be_called_train(tmp_path: Path) -> None:
     make_classes(tmp_path, {"car": 6, "train": 6})
     assert load_dataset(str(tmp_path)).class_names == ("car", "train")
