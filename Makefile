@@ -1,7 +1,7 @@
 # Two commands on a fresh machine with Python and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := datasets training embeddings metrics selection fixmatch experiments report cli
+PACKAGES := datasets training embeddings metrics selection labeling fixmatch experiments report cli
 
 .PHONY: demo test check lint types clean
 demo: .venv/installed

@@ -42,10 +42,11 @@ def fmsel_command(
 
 
 def _register() -> None:
-    for name in ("score", "embed", "train", "predict", "export", "compare", "gallery", "demo"):
+    commands = "score embed train loop predict export compare gallery demo"
+    for name in commands.split():
         command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
         app.command(name)(command)
-    for name in ("scores", "split", "plot", "bench"):
+    for name in ("scores", "split", "labels", "plot", "bench"):
         app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
 
 

@@ -14,6 +14,7 @@ ORDER = (
     "embeddings",
     "metrics",
     "selection",
+    "labeling",
     "fixmatch",
     "experiments",
     "report",

@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from fmsel.artefacts import read_json, sha256_json, versions, write_json
 from fmsel.datasets import ImageDataset, Source
+from fmsel.datasets.images.dataset import UNKNOWN
 from fmsel.errors import ArtefactError
 
 SCHEMA = 1
@@ -29,8 +30,9 @@ class Split:
         label_use: "none" | "training" | "formula" | "stratified" | "unknown": how far the choice
             read labels that a real user does not have yet; all but "none" are oracles.
         class_counts: class name -> number of chosen images; empty without labels, or uncounted.
-        labels: the labels people gave, in the order of `indices`; None = use the data set's.
-        provenance: what was read, with sha256.
+        labels: the labels people gave, in the order of `indices`, -1 where there is none yet;
+            None = use the data set's.
+        provenance: what was read, with sha256; who labelled, where people did.
         versions: of Python and packages.
     """
 
@@ -68,8 +70,17 @@ class Split:
         """Identity of the choice: the indices, their labels, and the images they point into."""
         return sha256_json([list(self.indices), self.labels, self.images_sha256])
 
+    @property
+    def awaited(self) -> int:
+        """How many images wait for a person's label; 0 where the data set's labels are used."""
+        return 0 if self.labels is None else list(self.labels).count(UNKNOWN)
+
     def given_labels(self, data: ImageDataset) -> npt.NDArray[np.int64]:
-        """(M,) labels in the order of `indices`: people's where given, the data set's otherwise."""
+        """(M,) labels in the order of `indices`, -1 for none.
+
+        People's where they labelled this split, also if some are still awaited; otherwise the data
+        set's.
+        """
         if self.labels is not None:
             return np.asarray(self.labels, dtype=np.int64)
         return data.labels[self.index_array]
@@ -177,10 +188,19 @@ class Split:
 
 
 def class_counts(data: ImageDataset, indices: npt.NDArray[np.int64]) -> dict[str, int]:
-    """Chosen images of every class, also of those with none; unknown labels are not counted."""
-    labels = data.labels[indices]
-    counts = np.bincount(labels[labels >= 0], minlength=data.n_classes)
-    return dict(zip(data.class_names, counts.tolist(), strict=True))
+    """Chosen images of every class, also of those with none; unknown labels are not counted.
+
+    Empty where the data set has no label at all.
+    """
+    if not (data.labels >= 0).any():
+        return {}
+    return count_labels(data.labels[indices], data.class_names)
+
+
+def count_labels(labels: npt.NDArray[np.int64], class_names: Sequence[str]) -> dict[str, int]:
+    """Images of every class, also of those with none; -1, unknown, is not counted."""
+    counts = np.bincount(labels[labels >= 0], minlength=len(class_names))
+    return dict(zip(class_names, counts.tolist(), strict=True))
 
 
 def _check_indices(indices: object, n: int, where: str) -> None:
@@ -208,9 +228,10 @@ def _check_labels(labels: object, count: int, where: str) -> None:
     if not isinstance(labels, list) or len(labels) != count:
         raise ArtefactError(f"{where}: labels must be a list as long as indices ({count})")
     for place, label in enumerate(labels):
-        if not _is_count(label):
+        if not _is_count(label) and (label != UNKNOWN or not isinstance(label, int)):
             raise ArtefactError(
-                f"{where}: label {label!r} at position {place} is not an integer of 0 or more"
+                f"{where}: label {label!r} at position {place} is neither a class, 0 or more, nor "
+                "-1 for one that is awaited"
             )
 
 
