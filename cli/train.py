@@ -56,6 +56,16 @@ def train(
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write TensorBoard events into the run folder.")
     ] = False,
+    keep_history: Annotated[
+        bool,
+        typer.Option(
+            "--keep-history", help="Keep the classes of all images at the last 20 evaluations."
+        ),
+    ] = False,
+    init: Annotated[
+        Path | None,
+        typer.Option(metavar="RUN", help="Start from the averaged weights of another run."),
+    ] = None,
     data_root: Annotated[
         Path | None, typer.Option(help="Where the images lie now, if they were moved.")
     ] = None,
@@ -146,8 +156,7 @@ def train(
             split_name=path.stem,
         )
     ]
-    if single and out:
-        runs = [replace(runs[0], out=out)]
+    runs = [replace(job, init_from=init, out=out if single and out else job.out) for job in runs]
     options = Options(
         supervised_only=supervised_only,
         device=device,
@@ -156,6 +165,7 @@ def train(
         deterministic=deterministic,
         force=force,
         tensorboard=tensorboard,
+        keep_history=keep_history,
     )
     results = train_replicates(
         runs, data, test, config, options, resume=resume, together=together, say=print

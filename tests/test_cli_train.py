@@ -7,11 +7,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from fmsel.artefacts import read_json
 from fmsel.cli.app import main
 from fmsel.cli.train import train as command
 from fmsel.datasets import load_dataset
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run import RunRecord
+from fmsel.fixmatch.use import load_trained
 from fmsel.selection.split import Split
 
 SMOKE = ["--preset", "smoke", "--steps", "4", "--eval-every", "2", "--device", "cpu"]
@@ -67,6 +69,28 @@ def test_supervised_replicates_have_folders_and_seeds_of_their_own() -> None:
     ]
 
 
+def test_a_run_keeps_its_history_and_starts_another(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["train", "--split", "splits/four.json", *SMOKE]
+    assert main([*words, "--out", "first", "--keep-history"]) == 0
+    kept = load_trained(Path("first")).history
+    assert kept is not None and kept.shape == (2, 1438)
+    again = [*words, "--seeds", "2", "--out", "warm", "--init", "first"]
+    assert main(again) == 0
+    for seed in (0, 1):
+        init = read_json(Path(f"warm/four-seed{seed}/config.json"), "run configuration")["init"]
+        assert (init["run"], init["step"]) == ("first", 4)
+    assert load_trained(Path("warm/four-seed0")).history is None
+    capsys.readouterr()
+    assert main(again) == 0  # the same start: finished already
+    assert "kept warm/four-seed1, which is finished" in capsys.readouterr().out
+    assert main([*again[:-2], "--resume"]) == 2
+    said = capsys.readouterr().err
+    assert "warm/four-seed0: its run to start from was first, now it is None" in said
+    assert main([*words, "--init", "first", "--arch", "small-conv-4"]) == 2
+    assert "cannot start from first: its arch is small-conv-8" in capsys.readouterr().err
+    assert not Path("runs").exists()
+
+
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
@@ -79,6 +103,7 @@ def test_supervised_replicates_have_folders_and_seeds_of_their_own() -> None:
         (["--split", "splits/four.json", "--precision", "fp8"], "precision 'fp8' must be one of"),
         (["--split", "splits/four.json", "--device", "magic"], "device 'magic' is not usable"),
         (["--split", "splits/four.json", "--device", "meta"], "device 'meta' is not usable"),
+        (["--split", "splits/four.json", "--init", "gone"], "gone is not a run folder"),
         (["--split", "splits/four.json", "--resume"], "there is no run to resume in runs/four"),
     ],
 )

@@ -104,6 +104,7 @@ def session_of(case: str, world: World, device: str = "cpu") -> Session:
         supervised_only=case == "supervised",
         precision="fp32",
         world=world,
+        keep_history=True,
     )
     frozen = torch.zeros((), dtype=torch.float32, device=device)  # fused kernels take no other
     session.learner.guard.frozen = session.meters.frozen = frozen
@@ -298,6 +299,8 @@ def test_steps_of_two_processes_equal_those_of_one(case: str, pair: list[dict[st
             assert first[name] == (value if value is None else pytest.approx(value, rel=1e-9))
     if case == "fixed":
         assert 0 < expected["mask_rate"] < 1
+    if case == "wide-resnet":  # the others give one class only
+        assert expected["/history"].shape == (1, 43) and len(expected["/history"].unique()) > 1
 
 
 def test_batch_norm_of_two_processes_is_that_of_one(pair: list[dict[str, Any]]) -> None:

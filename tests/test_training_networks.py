@@ -10,12 +10,13 @@ from torch.nn import functional as F
 
 from fmsel.errors import DataError, OptionError
 from fmsel.training.networks.build import build_network, parse_architecture
+from fmsel.training.networks.network import Network
 from fmsel.training.networks.wide_resnet import SameConv, WideResNet
 
 WRN = {"n_classes": 10, "image_side": 32, "bn_momentum": 0.001, "seed": 0}
 
 
-def build(arch: str, **changes: float) -> nn.Module:
+def build(arch: str, **changes: float) -> Network:
     return build_network(arch, **{**WRN, **changes})  # type: ignore[arg-type]
 
 
@@ -35,6 +36,23 @@ def test_every_parameter_gets_a_gradient(arch: str, side: int) -> None:
     model(images).square().sum().backward()
     for name, parameter in model.named_parameters():
         assert parameter.grad is not None, name
+
+
+@pytest.mark.parametrize(
+    ("arch", "width"), [("wrn-28-1", 64), ("small-conv-8", 32), ("resnet9-8", 64)]
+)
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_the_head_reads_the_penultimate_features(arch: str, width: int, kind: torch.dtype) -> None:
+    """What a hook sees at the last linear layer, in either precision."""
+    model, seen = build(arch, image_side=16).eval(), list[Tensor]()
+    model.head.register_forward_pre_hook(lambda layer, inputs: seen.append(inputs[0]))
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    with torch.no_grad(), torch.autocast("cpu", torch.bfloat16, enabled=kind == torch.bfloat16):
+        logits, features = model(images), model.penultimate(images)
+        again = model.logits(features)
+    assert features.shape == (4, width) == (4, model.head.in_features)
+    assert torch.equal(features.float(), seen[0])
+    assert torch.equal(again, logits) and logits.dtype == torch.float32
 
 
 def plain_block(model: WideResNet, x: Tensor, number: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Accuracy of the live and of the averaged network on the test part."""
+"""Accuracy of the live and of the averaged network, and classes that the latter gives images."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,3 +46,25 @@ def evaluate(
     world.add_up([right])
     ema, live = (right.double() / len(labels)).tolist()
     return Accuracy(ema=ema, live=live)
+
+
+@torch.no_grad()
+def predicted(learner: Learner, images: Tensor, stopped: Callable[[], bool]) -> Tensor | None:
+    """(N,) int64 classes by the averaged network; None if `stopped` turned true on the way.
+
+    Args:
+        learner, stopped: as for `evaluate`.
+        images: (N, 3, H, W) uint8 on the device.
+    """
+    learner.model.eval()
+    classes = torch.zeros(len(images), dtype=torch.int64, device=images.device)
+    world, every = learner.world, torch.arange(len(images), device=images.device)
+    for places in torch.split(every, BATCH * world.size):
+        if stopped():
+            return None
+        mine = world.share(places)
+        batch = to_float(images[mine]).contiguous(memory_format=torch.channels_last)
+        with autocast(learner.device, learner.precision):
+            classes[mine] = learner.ema.forward(learner.model, batch).argmax(dim=1)
+    world.add_up([classes])  # in every process those of the others are 0
+    return classes

@@ -14,7 +14,15 @@ from fmsel.artefacts import check_output, read_json, write_json, write_text
 from fmsel.errors import ArtefactError, OutputError
 from fmsel.fixmatch.run.events import FOLDER as EVENTS
 from fmsel.fixmatch.run.events import EventFiles
-from fmsel.fixmatch.run.record import CHECKPOINTS, CONFIG, METRICS, SCHEMA, SPLIT, SUMMARY
+from fmsel.fixmatch.run.record import (
+    CHECKPOINTS,
+    CONFIG,
+    METRICS,
+    OUTPUTS,
+    SCHEMA,
+    SPLIT,
+    SUMMARY,
+)
 from fmsel.selection.split import Split
 from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
 
@@ -32,6 +40,10 @@ IDENTITY = {
     "split (sha256)": ("split", "sha256"),
     "test images (sha256)": ("test", "images_sha256"),
     "test labels (sha256)": ("test", "labels_sha256"),
+    "kept history": ("history",),
+    "run to start from": ("init", "run"),
+    "step to start from": ("init", "step"),
+    "configuration to start from (sha256)": ("init", "config_sha256"),
 }
 # What it must share besides, if it is to have the same bits.
 EXACT = {"mode of its steps": ("execution",), "device": ("device",)}
@@ -70,7 +82,7 @@ class RunFolder:
         The configuration comes first: from then on the folder can be resumed or replaced.
         """
         check_output(self.path / CONFIG, force=True)
-        files = [self.path / name for name in (SUMMARY, METRICS, OLD_CHECKPOINT)]
+        files = [self.path / name for name in (SUMMARY, METRICS, OUTPUTS, OLD_CHECKPOINT)]
         for old in files + self._checkpoints():
             old.unlink(missing_ok=True)
         shutil.rmtree(self.path / EVENTS, ignore_errors=True)

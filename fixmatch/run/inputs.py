@@ -111,8 +111,9 @@ def _checked_labels(split: Split, data: ImageDataset) -> npt.NDArray[np.int64]:
     if (labels < 0).any():
         first = split.indices[int(np.flatnonzero(labels < 0)[0])]
         raise ArtefactError(
-            f"{int((labels < 0).sum())} of the split's {len(split)} images have no label in "
-            f"{data.name} (the first is image {first}); have people label them, or choose others"
+            f"{int((labels < 0).sum())} of the split's {len(split)} images have no label yet "
+            f"(the first is image {first} of {data.name}); write them out with `fmsel labels "
+            "export`, and read people's answers with `fmsel labels import`"
         )
     if len(np.unique(labels)) < 2:
         raise ArtefactError(

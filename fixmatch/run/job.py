@@ -6,8 +6,11 @@ from typing import Any
 
 from fmsel.artefacts import versions
 from fmsel.datasets import ImageDataset
+from fmsel.errors import OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import preset_name
+from fmsel.fixmatch.run.history import KEPT
+from fmsel.fixmatch.run.start import load_start
 from fmsel.selection.split import Split
 from fmsel.training.engine.device import (
     device_name,
@@ -27,6 +30,8 @@ class Job:
         seed: the training seed, 0 or more.
         name: how comparisons call the split; its strategy by default.
         resume: go on with the run in `out`.
+        init_from: the folder of a run whose averaged weights this one starts from; optimiser,
+            schedule and step begin anew. None = a fresh initialisation.
     """
 
     split: Split
@@ -34,6 +39,7 @@ class Job:
     seed: int
     name: str | None = None
     resume: bool = False
+    init_from: Path | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,6 +54,8 @@ class Options:
         deterministic: on a GPU too, the same bits however often a run was stopped; slower.
         force: replace a run that is there.
         tensorboard: write the metrics as TensorBoard events too.
+        keep_history: at every evaluation the averaged network also predicts every training image;
+            the last `history.KEPT` rows are kept in the checkpoint.
         progress: show the live lines on stderr.
     """
 
@@ -58,6 +66,7 @@ class Options:
     deterministic: bool = False
     force: bool = False
     tensorboard: bool = False
+    keep_history: bool = False
     progress: bool = True
 
 
@@ -68,7 +77,12 @@ def describe(
     config: FixMatchConfig,
     options: Options,
 ) -> dict[str, Any]:
-    """What config.json holds: enough to run it again, and to refuse resuming it differently."""
+    """What config.json holds: enough to run it again, and to refuse resuming it differently.
+
+    Raises:
+        ArtefactError: as `load_start`, of `job.init_from`.
+        OptionError: a run that is to start from itself.
+    """
     device, split = resolve_device(options.device), job.split
     return {
         "mode": "supervised" if options.supervised_only else "fixmatch",
@@ -90,12 +104,20 @@ def describe(
             "label_use": split.label_use,
             "labels": len(split),
         },
+        "init": None if job.init_from is None else _origin(job, job.init_from, data, config),
+        "history": KEPT if options.keep_history else None,
         "device": device_name(device),
         "precision": resolve_precision(options.precision, device),
         "execution": resolve_execution(options.execution, device),
         "deterministic": options.deterministic,
         "versions": versions("torch", "torchvision"),
     }
+
+
+def _origin(job: Job, run: Path, data: ImageDataset, config: FixMatchConfig) -> dict[str, Any]:
+    if run.resolve() == job.out.resolve():
+        raise OptionError(f"{run} cannot start from itself; name another run, or another --out")
+    return dict(load_start(run, data, config).record)
 
 
 def _fingerprint(test: ImageDataset) -> dict[str, Any]:

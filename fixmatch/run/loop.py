@@ -19,6 +19,7 @@ from fmsel.fixmatch.run.job import Job, Options, describe
 from fmsel.fixmatch.run.meters import collapsed
 from fmsel.fixmatch.run.progress import LiveLine, LiveLines, live_lines
 from fmsel.fixmatch.run.session import Session
+from fmsel.fixmatch.run.start import load_start
 from fmsel.selection.split import Split
 from fmsel.training.engine.device import (
     configure_backends,
@@ -47,6 +48,7 @@ def train(
     seed: int,
     name: str | None = None,
     resume: bool = False,
+    init_from: Path | None = None,
     **options: Any,
 ) -> dict[str, Any]:
     """Train on a split's labels and all images of `data`; write the run folder `out`.
@@ -63,6 +65,7 @@ def train(
         seed: the training seed, 0 or more.
         name: how comparisons call the split; its strategy by default.
         resume: go on with the run in `out`.
+        init_from: the folder of a run to start from, as in `Job`.
         options: fields of `Options`.
     Returns:
         What summary.json holds: accuracy (the median of the last EMA evaluations), accuracy_of
@@ -73,7 +76,7 @@ def train(
         FmselError: the loss became nan or infinite, or another process is gone.
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1; the state was saved.
     """
-    job = Job(split=split, out=out, seed=seed, name=name, resume=resume)
+    job = Job(split=split, out=out, seed=seed, name=name, resume=resume, init_from=init_from)
     [(_, summary)] = train_jobs([job], data, test, config, Options(**options))
     return summary
 
@@ -181,6 +184,7 @@ def _course(
         description = describe(job, data, test, config, options)
         if job.resume:
             folder.check_same(description)
+        start = load_start(job.init_from, data, config).weights if job.init_from else None
         session = Session(
             inputs,
             data.weak,
@@ -190,6 +194,8 @@ def _course(
             precision=resolve_precision(options.precision, target),
             execution=resolve_execution(options.execution, target),
             world=world,
+            start=start,
+            keep_history=options.keep_history,
         )
         if job.resume and (saved := folder.restore(target)):
             session.restore(*saved)

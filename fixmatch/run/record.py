@@ -15,7 +15,7 @@ from fmsel.fixmatch.config import FixMatchConfig
 
 SCHEMA = 1
 CONFIG, METRICS, SUMMARY = "config.json", "metrics.jsonl", "summary.json"
-SPLIT, CHECKPOINTS = "split.json", "checkpoints"
+SPLIT, CHECKPOINTS, OUTPUTS = "split.json", "checkpoints", "outputs.npz"
 
 
 def reported_accuracy(evaluations: Sequence[float]) -> tuple[float, int]:

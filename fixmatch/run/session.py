@@ -5,6 +5,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import torch
+from torch import Tensor, nn
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import FmselError, OptionError
@@ -18,7 +19,8 @@ from fmsel.fixmatch.batches import (
 )
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
-from fmsel.fixmatch.run.evaluate import evaluate
+from fmsel.fixmatch.run.evaluate import evaluate, predicted
+from fmsel.fixmatch.run.history import no_history, with_row
 from fmsel.fixmatch.run.inputs import Inputs, class_prior
 from fmsel.fixmatch.run.meters import Meters
 from fmsel.fixmatch.run.record import reported_accuracy
@@ -42,6 +44,8 @@ class Session:
         precision: of the convolutions.
         execution: how a step is run.
         world: the processes that share each step.
+        start: a state dict to start from in place of a fresh initialisation.
+        keep_history: keep what the averaged network predicts of `inputs.images`.
     Raises:
         OptionError: a batch that the processes cannot share evenly, or a class prior as
             `class_prior`.
@@ -50,6 +54,7 @@ class Session:
         step: steps done.
         rows: one dict an evaluation, the lines of metrics.jsonl.
         seconds: spent in training and evaluation, over all sittings.
+        history: (E, N) classes at the last evaluations, as `with_row`; None = not kept.
     """
 
     def __init__(
@@ -63,6 +68,8 @@ class Session:
         precision: Precision,
         execution: Execution = "eager",
         world: World = ALONE,
+        start: Mapping[str, Tensor] | None = None,
+        keep_history: bool = False,
     ) -> None:
         if config.batch % world.size:
             raise OptionError(
@@ -72,13 +79,15 @@ class Session:
         images, device = inputs.images, inputs.images.device
         self.inputs, self.config, self.supervised = inputs, config, supervised_only
         self.world = world
-        model = build_network(
+        model: nn.Module = build_network(
             config.arch,
             n_classes=inputs.n_classes,
             image_side=images.shape[-1],
             bn_momentum=config.bn_momentum,
             seed=seed,
         )
+        if start is not None:
+            model.load_state_dict(start)
         prior = class_prior(config.prior, inputs.labels.cpu().numpy(), inputs.n_classes)
         context = RuleContext(
             threshold=config.threshold,
@@ -119,6 +128,9 @@ class Session:
         self.step = 0
         self.rows: list[dict[str, Any]] = []
         self.seconds = 0.0
+        self.history: Tensor | None = None
+        if keep_history:
+            self.history = no_history(len(images), inputs.n_classes, device)
         self._started = time.perf_counter()
 
     @property
@@ -167,6 +179,11 @@ class Session:
             )
             if accuracy is None:
                 return False
+        if self.history is not None:
+            classes = predicted(self.learner, self.inputs.images, stopped)
+            if classes is None:
+                return False
+            self.history = with_row(self.history, classes)
         means = self.meters.read(self.supervised)
         now = self.clock()
         before = self.rows[-1] if self.rows else {"seconds": 0.0}
@@ -210,11 +227,13 @@ class Session:
 
     def save(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """(tensors, state) for a checkpoint."""
-        tensors = {
+        tensors: dict[str, Any] = {
             "learner": self.learner.state_dict(),
             "strong": self.strong.state_dict(),
             "meters": self.meters.sums,
         }
+        if self.history is not None:
+            tensors["history"] = self.history
         return tensors, {"step": self.step, "rows": self.rows, "seconds": self.clock()}
 
     def restore(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
@@ -222,6 +241,8 @@ class Session:
         self.learner.load_state_dict(tensors["learner"])
         self.strong.load_state_dict(tensors["strong"])
         self.meters.sums.copy_(tensors["meters"])
+        if self.history is not None:
+            self.history = tensors["history"]
         self.step, self.rows, self.seconds = state["step"], list(state["rows"]), state["seconds"]
         self.learner.past_losses = [row["loss_labelled"] for row in self.rows]
 

@@ -5,19 +5,19 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
 from fmsel.artefacts import sha256_file
 from fmsel.datasets import ImageDataset, Source, load_dataset
-from fmsel.errors import ArtefactError, OptionError
+from fmsel.errors import ArtefactError
 from fmsel.fixmatch.config import FixMatchConfig
-from fmsel.fixmatch.run.folder import RunFolder
-from fmsel.fixmatch.run.record import CONFIG, read_run_config
+from fmsel.fixmatch.run.averaged import averaged_network, last_checkpoint, read_recipe
+from fmsel.fixmatch.run.record import CONFIG
 from fmsel.training.augment.weak import to_float
-from fmsel.training.networks.build import build_network
-
-DATASET_FIELDS = {"dataset", "source", "n", "images_sha256"}
+from fmsel.training.networks.network import Network
 
 
 class Classifier(nn.Module):
@@ -50,15 +50,18 @@ class Trained:
         class_names: C names.
         image_side: S in pixels.
         config_sha256: of the run's config.json.
+        history: (E, N) int64 classes that the averaged network gave every training image at the
+            last E evaluations, the newest last; None where none were kept, or none made yet.
     """
 
     run: Path
-    network: nn.Module
+    network: Network
     config: FixMatchConfig
     step: int
     class_names: tuple[str, ...]
     image_side: int
     config_sha256: str
+    history: npt.NDArray[np.int64] | None = None
 
     @property
     def progress(self) -> str:
@@ -85,43 +88,24 @@ def load_trained(
         ArtefactError: no run folder, a run without a checkpoint, or broken files.
         DataError: the data set is needed and cannot be loaded.
     """
-    config, dataset = read_config(run)
-    saved = RunFolder(run).restore(torch.device(device))
-    if saved is None:
-        raise ArtefactError(
-            f"the run {run} has no checkpoint yet; go on with `fmsel train --resume`"
-        )
-    tensors, state = saved
+    config, dataset = read_recipe(run)
+    tensors, state = last_checkpoint(run, torch.device(device))
     if "class_names" in dataset and "image_side" in dataset:
         names, side = tuple(dataset["class_names"]), dataset["image_side"]
     else:
         data = run_dataset(run, data_root=data_root, offline=offline)
         names, side = data.class_names, data.images.shape[1]
+    history: Tensor | None = tensors.get("history")
     return Trained(
         run=run,
-        network=_averaged(run, config, tensors, len(names), side).to(device),
+        network=averaged_network(run, config, tensors, len(names), side).to(device).eval(),
         config=config,
         step=state["step"],
         class_names=names,
         image_side=side,
         config_sha256=sha256_file(run / CONFIG),
+        history=history.cpu().long().numpy() if history is not None and len(history) else None,
     )
-
-
-def _averaged(
-    run: Path, config: FixMatchConfig, tensors: Mapping[str, Any], n_classes: int, side: int
-) -> nn.Module:
-    network = build_network(
-        config.arch, n_classes=n_classes, image_side=side, bn_momentum=config.bn_momentum, seed=0
-    )
-    try:
-        learner = tensors["learner"]
-        network.load_state_dict({**learner["model"], **learner["ema"]})
-    except (KeyError, RuntimeError) as error:
-        raise ArtefactError(
-            f"the checkpoint of {run} does not belong to its {CONFIG}; train again with --force"
-        ) from error
-    return network.eval()
 
 
 def run_dataset(run: Path, *, data_root: Path | None = None, offline: bool = False) -> ImageDataset:
@@ -134,31 +118,19 @@ def run_dataset(run: Path, *, data_root: Path | None = None, offline: bool = Fal
         ArtefactError: a broken run, or the images found are not those of the run.
         DataError: the images cannot be loaded.
     """
-    _, dataset = read_config(run)
+    _, dataset = read_recipe(run)
     source = Source.from_dict(dataset["source"])
     data = load_dataset(source, "train", data_root=data_root, offline=offline)
     if data.images_sha256 != dataset["images_sha256"]:
-        raise ArtefactError(
-            f"{run} was trained on {dataset['n']} images of {dataset['dataset']}, not on these "
-            f"{len(data)} images of {data.name} (their sha256 differ); name their place with "
-            "--data-root"
-        )
+        raise other_images(run, dataset, data, "name their place with --data-root")
     return data
 
 
-def read_config(run: Path) -> tuple[FixMatchConfig, Mapping[str, Any]]:
-    """The recipe of a run, finished or not, and the description of its train part.
-
-    Raises:
-        ArtefactError: no run folder, or a broken config.json.
-    """
-    path, values = run / CONFIG, read_run_config(run)
-    try:
-        config, dataset = FixMatchConfig.from_dict(values["fixmatch"]), dict(values["dataset"])
-    except KeyError as error:
-        raise ArtefactError(f"{path} lacks the field {error}") from error
-    except (OptionError, TypeError, ValueError) as error:
-        raise ArtefactError(f"{path} is broken: {error}") from error
-    if missing := sorted(DATASET_FIELDS - dataset.keys()):
-        raise ArtefactError(f"{path} lacks the field {missing[0]!r} of its data set")
-    return config, dataset
+def other_images(
+    run: Path, dataset: Mapping[str, Any], data: ImageDataset, remedy: str
+) -> ArtefactError:
+    """What to raise where `data` holds other images than `dataset`, those of the run."""
+    return ArtefactError(
+        f"{run} was trained on {dataset['n']} images of {dataset['dataset']}, not on these "
+        f"{len(data)} images of {data.name} (their sha256 differ); {remedy}"
+    )

@@ -4,10 +4,10 @@ import re
 from threading import Lock
 
 import torch
-from torch import nn
 
 from fmsel.errors import OptionError
 from fmsel.seeds import torch_seed
+from fmsel.training.networks.network import Network
 from fmsel.training.networks.resnet9 import ResNet9
 from fmsel.training.networks.small_conv import SmallConv
 from fmsel.training.networks.wide_resnet import WideResNet
@@ -33,7 +33,7 @@ def parse_architecture(arch: str) -> tuple[str, int]:
 
 def build_network(
     arch: str, *, n_classes: int, image_side: int, bn_momentum: float, seed: int
-) -> nn.Module:
+) -> Network:
     """A freshly initialised network; equal arguments give equal weights.
 
     Args:

@@ -3,13 +3,13 @@
 After D. Page, "How to train your ResNet" (2018), which won the DAWNBench CIFAR-10 race.
 """
 
-import torch
 from torch import Tensor, nn
 
 from fmsel.errors import DataError
+from fmsel.training.networks.network import Network
 
 
-class ResNet9(nn.Module):
+class ResNet9(Network):
     """Four convolution stages, the second and the last with a residual pair; global max pooling.
 
     Args:
@@ -43,13 +43,11 @@ class ResNet9(nn.Module):
         self.residual3 = nn.Sequential(conv(8 * w, 8 * w), conv(8 * w, 8 * w))
         self.head = nn.Linear(8 * w, n_classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float -> (B, C) logits in the dtype of the weights."""
+    def penultimate(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [-1, 1] -> (B, 8 width), the maximum over the last positions."""
         x = self.stage1(self.stem(images))
         x = x + self.residual1(x)
         x = self.stage3(self.stage2(x))
         x = x + self.residual3(x)
-        pooled = x.amax(dim=(2, 3))
-        with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(pooled.to(self.head.weight.dtype))
-        return logits
+        pooled: Tensor = x.amax(dim=(2, 3))
+        return pooled

@@ -1,10 +1,10 @@
 """The wide residual network of FixMatch's reference code, with its exact details."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmsel.errors import DataError
+from fmsel.training.networks.network import Network
 
 SLOPE = 0.1  # of the leaky rectifier
 EPSILON = 1e-3  # of batch norm, the default of tf.layers
@@ -64,7 +64,7 @@ class Block(nn.Module):
         return shortcut + branch
 
 
-class WideResNet(nn.Module):
+class WideResNet(Network):
     """WRN-28-k: three stages of four blocks (google-research/fixmatch, libml/models.py).
 
     At `width` 32 (k = 2) and 10 classes it has 1,469,642 parameters.
@@ -96,12 +96,10 @@ class WideResNet(nn.Module):
         self.head = nn.Linear(inputs, n_classes)
         self.apply(initialise)
 
-    def forward(self, images: Tensor) -> Tensor:
-        """(B, 3, H, W) float in [-1, 1] -> (B, C) logits in the dtype of the weights."""
+    def penultimate(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [-1, 1] -> (B, 4 width), means in the dtype of the weights."""
         features = F.leaky_relu(self.norm(self.blocks(self.stem(images))), SLOPE)
-        with torch.autocast(images.device.type, enabled=False):
-            logits: Tensor = self.head(features.to(self.head.weight.dtype).mean(dim=(2, 3)))
-        return logits
+        return features.to(self.head.weight.dtype).mean(dim=(2, 3))
 
 
 def initialise(module: nn.Module) -> None:

@@ -1,0 +1,30 @@
+"""`Network`: what every network here is, features and a linear head."""
+
+from abc import ABC, abstractmethod
+
+import torch
+from torch import Tensor, nn
+
+
+class Network(nn.Module, ABC):
+    """A classifier whose last layer is linear.
+
+    Attributes:
+        head: D features -> C logits.
+    """
+
+    head: nn.Linear
+
+    @abstractmethod
+    def penultimate(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [-1, 1] -> (B, D), what the head reads."""
+
+    def logits(self, features: Tensor) -> Tensor:
+        """(B, D) of `penultimate` -> (B, C) logits in the dtype of the weights."""
+        with torch.autocast(features.device.type, enabled=False):
+            logits: Tensor = self.head(features.to(self.head.weight.dtype))
+        return logits
+
+    def forward(self, images: Tensor) -> Tensor:
+        """(B, 3, H, W) float in [-1, 1] -> (B, C) logits in the dtype of the weights."""
+        return self.logits(self.penultimate(images))
