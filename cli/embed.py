@@ -12,7 +12,16 @@ from fmsel.errors import OptionError
 def embed(
     dataset: Annotated[str, typer.Argument(help="A data set's name, or an image folder.")],
     encoder: Annotated[
-        str | None, typer.Option(help="What computes the vectors. (default: patches)")
+        str | None,
+        typer.Option(help="patches, gabor, simclr, timm:NAME, or run:RUN. (default: patches)"),
+    ] = None,
+    weights: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="With timm:NAME: its weights. (default: downloads them)"),
+    ] = None,
+    epochs: Annotated[
+        int | None,
+        typer.Option(metavar="N", help="With simclr: epochs of training. (default: by device)"),
     ] = None,
     source: Annotated[
         Path | None,
@@ -57,6 +66,8 @@ def embed(
     """
     if source and encoder:
         raise OptionError("--encoder computes vectors and --from reads them; give one of the two")
+    if (weights or epochs is not None) and (source or (encoder or "").startswith("run:")):
+        raise OptionError("--weights is for the encoder timm:NAME, and --epochs for simclr")
     if not source and (ids or uses_labels):
         raise OptionError("--ids and --uses-labels are about a file of your own; give it as --from")
     from fmsel.datasets import load_dataset
@@ -64,22 +75,37 @@ def embed(
     from fmsel.embeddings.vectors.imported import import_embeddings
     from fmsel.embeddings.vectors.make import embed_dataset
     from fmsel.embeddings.vectors.reduce import Reduction
+    from fmsel.fixmatch.use.embed import run_embeddings
 
     # Names of files may hold brackets, which rich would read as markup.
     err = Console(stderr=True, highlight=False, markup=False, soft_wrap=True)
     data = load_dataset(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
     )
-    title = source.stem if source else encoder or "patches"
-    path = out or Path("embeddings") / f"{data.name}-{title}.npy"
+    run = Path(encoder[4:]) if encoder and encoder.startswith("run:") else None
+    title = source.stem if source else run.resolve().name if run else encoder or "patches"
+    name = title.replace(":", "-").replace("/", "-")  # of a file
+    path = out or Path("embeddings") / f"{data.name}-{name}.npy"
     check_embeddings_output(path, force)
     reduction = Reduction(pca=pca, normalise=normalise)
     if source:
         made = import_embeddings(
             data, source, ids, reduction, uses_labels=uses_labels, seed=seed, say=err.print
         )
+    elif run:
+        made = run_embeddings(run, data, reduction, seed=seed, device=device)
     else:
-        made = embed_dataset(data, title, reduction, seed=seed, device=device, say=err.print)
+        made = embed_dataset(
+            data,
+            title,
+            reduction,
+            weights=weights,
+            epochs=epochs,
+            seed=seed,
+            device=device,
+            offline=offline,
+            say=err.print,
+        )
     made.save(path, force)
     count, width = made.features.shape
     print(f"wrote {path} ({count:,} x {width:,} float32) and {path.with_suffix('.json').name}")

@@ -1,5 +1,6 @@
 """`fmsel embed` as it is typed: what it writes, and one sentence and exit 2 for bad input."""
 
+import signal
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -7,11 +8,19 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
+import timm
 from PIL import Image
 from pyarrow import parquet
+from safetensors.torch import save_file
 
+from fmsel.artefacts import sha256_file
 from fmsel.cli.app import main
+from fmsel.datasets import load_dataset
+from fmsel.embeddings.contrastive.train import Simclr
 from fmsel.embeddings.vectors import Embeddings
+from fmsel.fixmatch.use import run_outputs
+from fmsel.selection.random_stratified import RandomStratified
+from fmsel.selection.split import make_split
 
 IDS = np.array([f"{i}.png" for i in range(20)])  # of an unlabelled folder
 
@@ -27,6 +36,44 @@ def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         pixels = rng.integers(0, 256, (8, 8, 3), dtype=np.uint8)
         Image.fromarray(pixels).save(Path("pets") / name)
     return tmp_path
+
+
+def test_simclr_is_trained_as_long_as_asked(capsys: pytest.CaptureFixture[str]) -> None:
+    words = ["--encoder", "simclr", "--epochs", "2", "--device", "cpu"]
+    assert main(["embed", "./pets", *words]) == 0
+    said = capsys.readouterr()
+    assert "wrote embeddings/pets-simclr.npy (20 x 128 float32)" in said.out
+    assert "trains small-conv-32 for 2 epochs" in said.err
+    found = Embeddings.load(Path("embeddings/pets-simclr.npy"))
+    assert found.parameters["epochs"] == 2 and found.parameters["temperature"] == 0.1
+
+
+def test_simclr_stopped_goes_on_with_the_same_command(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    words = ["embed", "./pets", "--encoder", "simclr", "--epochs", "4", "--device", "cpu"]
+    assert main([*words, "--out", "whole.npy"]) == 0
+    step = Simclr.advance
+
+    def interrupted(learner: Simclr) -> None:
+        step(learner)
+        if learner.step == 2:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Simclr, "advance", interrupted)
+    capsys.readouterr()
+    assert main(words) == 130
+    assert "stopped: simclr is saved at step 2 of 4" in capsys.readouterr().err
+    assert not Path("embeddings").exists()
+    assert main(words) == 0  # step 2 is not done again
+    assert Path("whole.npy").read_bytes() == Path("embeddings/pets-simclr.npy").read_bytes()
+
+
+def test_timm_with_ones_own_weights(capsys: pytest.CaptureFixture[str]) -> None:
+    save_file(timm.create_model("test_resnet", pretrained=False).state_dict(), "w.safetensors")
+    words = ["--encoder", "timm:test_resnet", "--weights", "w.safetensors", "--device", "cpu"]
+    assert main(["embed", "./pets", *words]) == 0
+    assert "wrote embeddings/pets-timm-test_resnet.npy (20 x 96" in capsys.readouterr().out
 
 
 def vectors(width: int = 4) -> np.ndarray:
@@ -69,6 +116,33 @@ def test_a_constant_feature_is_a_note(capsys: pytest.CaptureFixture[str]) -> Non
     said = capsys.readouterr().err
     assert "note: v.npy: 2 of 6 features are the same for every image" in said
     assert "no ids, so the rows are taken in the order of pets, from 0.png to 19.png" in said
+
+
+def test_features_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
+    data = load_dataset("digits")
+    make_split(data, RandomStratified(), batch_size=40).save(Path("forty.json"))
+    words = ["--preset", "smoke", "--steps", "4", "--device", "cpu", "--out", "runs/mine"]
+    assert main(["train", "--split", "forty.json", *words]) == 0
+    encoder = ["--encoder", "run:runs/mine"]
+    assert main(["embed", "digits", *encoder, "--device", "cpu"]) == 0
+    assert "wrote embeddings/digits-mine.npy (1,438 x 32 float32)" in capsys.readouterr().out
+    found = Embeddings.load(Path("embeddings/digits-mine.npy"))
+    expected = run_outputs(Path("runs/mine"), data, device="cpu")
+    np.testing.assert_array_equal(found.features, expected.features)
+    assert (found.encoder, found.uses_labels) == ("run:mine", True)
+    known = {key: found.parameters[key] for key in ("labels", "step", "config_sha256", "features")}
+    assert known == {
+        "labels": 40,
+        "step": 4,
+        "config_sha256": sha256_file(Path("runs/mine/config.json")),
+        "features": 32,
+    }
+    assert main(["embed", "digits", *encoder, "--pca", "3", "--normalise", "--out", "e.npy"]) == 0
+    reduced = Embeddings.load(Path("e.npy"))
+    assert reduced.features.shape == (1438, 3) and reduced.parameters["pca"] == 3
+    assert "was trained on 1438 images of digits, not on" in refusal(capsys, *encoder)
+    words = ["score", "digits", "--metric", "knn-density", "--embeddings"]
+    assert main([*words, "embeddings/digits-mine.npy"]) == 2  # it knows labels
 
 
 def npy(rows: np.ndarray) -> Callable[[], None]:
@@ -150,6 +224,14 @@ def test_bad_files(
     ("words", "sentence"),
     [
         ("--encoder dino", "unknown encoder 'dino'; the encoders are "),
+        ("--encoder timm:resnet5O", "no model 'resnet5O'; did you mean resnet50"),
+        ("--encoder timm:resnet18 --offline", "--offline downloads no weights of resnet18"),
+        ("--encoder simclr --epochs 0", "--epochs must be at least 1, got 0"),
+        ("--epochs 3", "--epochs is for the encoder simclr, not for patches"),
+        ("--encoder simclr --weights w.pth", "--weights is for the encoder timm, not for simclr"),
+        ("--encoder run:x --epochs 3", "--weights is for the encoder timm:NAME, and --epochs for"),
+        ("--from v.npy --epochs 3", "--weights is for the encoder timm:NAME, and --epochs for"),
+        ("--encoder run:gone", "gone is not a run folder: it holds no config.json"),
         ("--ids ids.txt", "about a file of your own; give it as --from"),
         ("--pca 21", "--pca must be in 1..20 for 20 vectors of 3072 features"),
         ("--device abacus", "the device 'abacus' is not usable here"),

@@ -125,9 +125,10 @@ def test_encoder_is_computed_with_its_parameters() -> None:
         embed_dataset(data, "dino")
 
 
-@pytest.mark.parametrize("encoder", encoder_names())
+@pytest.mark.parametrize("encoder", [name for name in encoder_names() if ":" not in name])
 def test_every_encoder_can_be_kept(encoder: str) -> None:
-    found = embed_dataset(images(), encoder, device="cpu")
+    epochs = 2 if encoder == "simclr" else None
+    found = embed_dataset(images(), encoder, epochs=epochs, device="cpu")
     assert found.encoder == encoder and found.features.shape == (N, found.parameters["features"])
 
 

@@ -1,0 +1,1 @@
+"""Contrastive learning of the encoder `simclr`: views, loss, network and training."""
