@@ -1,4 +1,4 @@
-"""`fmsel split` and its subcommands show, check, import and export."""
+"""`fmsel split` and its subcommands show, check, strategies, import and export."""
 
 from collections.abc import Mapping
 from itertools import zip_longest
@@ -13,9 +13,13 @@ from typer.core import TyperGroup
 from fmsel.errors import FmselError
 
 if TYPE_CHECKING:
+    from fmsel.datasets import ImageDataset
     from fmsel.selection.split import Split
+    from fmsel.selection.split.known import Known
 
 BARE = ""  # `--random` without N
+# How `--help` groups the options.
+WHAT, HOW, HEED = "What to choose", "How", "What to heed"
 
 
 class RandomTakesAnOptionalNumber(TyperGroup):
@@ -63,13 +67,46 @@ def split(
     ctx: typer.Context,
     random: Annotated[
         str | None,
-        typer.Option(metavar="[N]", help="N labels in all, or --per-class N of each class."),
+        typer.Option(
+            metavar="[N]",
+            help="N labels in all, or --per-class N of each class.",
+            rich_help_panel=WHAT,
+        ),
     ] = None,
-    per_class: Annotated[int | None, typer.Option(help="Labels of each class.")] = None,
-    protos: Annotated[int | None, typer.Option(help="Prototypes of each class.")] = None,
-    outliers: Annotated[int | None, typer.Option(help="Outliers of each class.")] = None,
+    strategy: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            help="typiclust, probcover, margin, …; `fmsel split strategies` lists them.",
+            rich_help_panel=WHAT,
+        ),
+    ] = None,
+    budget: Annotated[
+        int | None,
+        typer.Option(help="New labels in all, with --strategy.", rich_help_panel=WHAT),
+    ] = None,
+    per_class: Annotated[
+        int | None,
+        typer.Option(help="New labels of each class, which reads labels.", rich_help_panel=WHAT),
+    ] = None,
+    protos: Annotated[
+        int | None,
+        typer.Option(
+            help="Prototypes of each class; with --clusters of each cluster.", rich_help_panel=WHAT
+        ),
+    ] = None,
+    outliers: Annotated[
+        int | None, typer.Option(help="Outliers, likewise.", rich_help_panel=WHAT)
+    ] = None,
     ratio: Annotated[
-        float | None, typer.Option(help="Share of prototypes in --per-class, 0 to 1.")
+        float | None,
+        typer.Option(help="Share of prototypes in --per-class, 0 to 1.", rich_help_panel=WHAT),
+    ] = None,
+    published: Annotated[
+        str | None,
+        typer.Option(
+            metavar="SET", help="A published set: fixmatch-0 to fixmatch-7.", rich_help_panel=WHAT
+        ),
     ] = None,
     outlier_band: Annotated[
         str | None,
@@ -77,68 +114,167 @@ def split(
             metavar="FROM-TO",
             help="Percentiles of the class from its outlier end to take outliers from, the most "
             "extreme first. (default: the extreme tail)",
+            rich_help_panel=HOW,
         ),
     ] = None,
     metric: Annotated[
         list[str] | None,
         typer.Option(
             help="Rank by this; several are rank-averaged. "
-            "(default: self-confidence and epoch-confidence)"
+            "(default: self-confidence and epoch-confidence)",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    clusters: Annotated[
+        int | None,
+        typer.Option(
+            metavar="K",
+            help="With --protos and --outliers: of K clusters in place of classes; no labels.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    setting: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="A parameter of the strategy, such as delta=0.5; several may be given.",
+            rich_help_panel=HOW,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option(help="Of the random choices.", rich_help_panel=HOW)] = 0,
+    labeled: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="SPLIT",
+            help="Labels that are there already; the new split begins with them.",
+            rich_help_panel=HEED,
+        ),
+    ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Images never to choose: a split, .npy, .txt, or a .csv with a column id.",
+            rich_help_panel=HEED,
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Columns id and group: at most one image of a group (a patient, a video).",
+            rich_help_panel=HEED,
+        ),
+    ] = None,
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COSINE",
+            help="At most one of images whose embeddings are this similar, such as 0.98.",
+            rich_help_panel=HEED,
         ),
     ] = None,
     scores: ScoresOption = None,
+    embeddings: Annotated[
+        Path | None,
+        typer.Option(help="An embeddings file. (default: the run's, or the one in embeddings/)"),
+    ] = None,
+    run: Annotated[
+        Path | None,
+        typer.Option(help="A trained run, for its predictions; its labels are held."),
+    ] = None,
+    device: Annotated[str, typer.Option(help="Of the run's network: auto, cpu, cuda, …")] = "auto",
     dataset: DatasetOption = None,
     data_root: DataRootOption = None,
     resize: ResizeOption = None,
     eval_fraction: EvalFractionOption = None,
     offline: OfflineOption = False,
-    seed: Annotated[int, typer.Option(help="Of the random choices.")] = 0,
     out: Annotated[
-        Path | None,
-        typer.Option(help="(default: splits/ and random, prototypes, outliers or mixed.json)"),
+        Path | None, typer.Option(help="(default: splits/ and the strategy's name with .json)")
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Choose the images to label: at random, or prototypes and outliers of each class."""
+    """Choose the images to label: at random, by scores, by embeddings or by a trained run."""
     if ctx.invoked_subcommand is not None:
         return
     from fmsel.artefacts import check_output
     from fmsel.selection.split import make_split
-    from fmsel.selection.split.inputs import load_inputs
+    from fmsel.selection.split.inputs import load_inputs, load_known, source_of
     from fmsel.selection.split.request import Request, parse_total
 
     request = Request(
         random=random is not None,
         total=parse_total(random or BARE),
+        strategy=strategy,
+        published=published,
+        budget=budget,
         per_class=per_class,
         protos=protos,
         outliers=outliers,
         ratio=ratio,
         outlier_band=outlier_band,
+        clusters=clusters,
+        settings=tuple(setting or ()),
         metrics=tuple(metric or ()),
     )
-    strategy = request.strategy
+    chosen = request.chosen
     out = out or Path("splits") / request.file_name
     check_output(out, force)
     data, found, scores_file = load_inputs(
-        needs_scores=bool(strategy.metrics),
+        needs_scores=bool(chosen.metrics),
         dataset=dataset,
         data_root=data_root,
         resize=resize,
         eval_fraction=eval_fraction,
         offline=offline,
         scores_path=scores,
+        source=source_of(chosen, run=run, embeddings=embeddings, labeled=labeled),
+    )
+    known = load_known(
+        data,
+        chosen,
+        run=None if run is None else _run_known(run, data, device),
+        embeddings=embeddings,
+        labeled=labeled,
+        exclude=exclude,
+        groups=groups,
+        duplicates=near_duplicates,
     )
     made = make_split(
         data,
-        strategy,
+        chosen,
         batch_size=request.batch_size(data.n_classes),
         seed=seed,
         scores=found,
         scores_file=scores_file,
+        known=known,
     )
     made.save(out, force)
     print(f"wrote {out}: {_summary(made)}")
+
+
+def _run_known(run: Path, data: "ImageDataset", device: str) -> "Known":
+    from fmsel.fixmatch.use.outputs import run_outputs
+
+    return run_outputs(run, data, device=device).known
+
+
+@app.command()
+def strategies() -> None:
+    """List the strategies: what each reads and does, and its parameters."""
+    from fmsel.selection.pool.catalogue import catalogue
+
+    table = Table(box=None, pad_edge=False, title="fmsel split --strategy NAME --budget N")
+    for title in ("strategy", "reads", "labels", "prefix", "what it chooses"):
+        table.add_column(title, overflow="fold")
+    for each in catalogue():
+        labels = "none" if each.label_use == "none" else "oracle"
+        reads, prefix = ", ".join(each.reads) or "-", "yes" if each.nested else "no"
+        what = each.summary + "".join(f"\n  --set {text}" for text in each.parameters)
+        table.add_row(each.name, reads, labels, prefix, what)
+    Console(markup=False).print(table)
+    print("prefix: whether the first images of a split are the choice of a smaller budget")
 
 
 @app.command()
@@ -251,7 +387,8 @@ def _summary(split: "Split") -> str:
         each = f"{least}" if least == most else f"{least} to {most}"
         classes = f", {each} of each of {len(counts)} classes"
     facts = f"{split.strategy}{classes}; reads labels: {_label_use(split)}"
-    return f"{len(split)} labels of {split.dataset} ({facts})"
+    waiting = f", {split.awaited} of them awaited" if split.awaited else ""
+    return f"{len(split)} labels of {split.dataset}{waiting} ({facts})"
 
 
 def _facts(split: "Split") -> Table:
@@ -260,7 +397,7 @@ def _facts(split: "Split") -> Table:
         "data set": f"{split.dataset}, {split.n} images",
         "strategy": split.strategy,
         **_flat(split.parameters, "  "),
-        "labels": str(len(split)) + ("" if split.labels is None else ", given by people"),
+        "labels": f"{len(split)}{_givers(split)}",
         "seed": str(split.seed),
         "reads labels": _label_use(split),
         **_flat(split.provenance, "from "),
@@ -271,11 +408,24 @@ def _facts(split: "Split") -> Table:
     return table
 
 
+def _givers(split: "Split") -> str:
+    if split.labels is None:
+        return ""
+    return (
+        f", {len(split) - split.awaited} of them given by people"
+        if split.awaited
+        else (", given by people")
+    )
+
+
 def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """Nested objects as one row a value, named by the path to it."""
+    """Nested objects as one row a value, named by the path to it; objects in a list are counted."""
     rows: dict[str, str] = {}
     for name, value in record.items():
-        if isinstance(value, Mapping):
+        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
+            numbered = {str(number): each for number, each in enumerate(value, 1)}
+            rows |= _flat(numbered, f"{prefix}{name} ")
+        elif isinstance(value, Mapping):
             rows |= _flat(value, f"{prefix}{name} ")
         else:
             several = isinstance(value, list)

@@ -30,6 +30,11 @@ class Published(Strategy):
 
     set: str = "fixmatch-7"
 
+    @property
+    def size(self) -> int:
+        """How many images the set holds; OptionError where there is no such set."""
+        return int(self._find()[0].indices.shape[1])
+
     def check_data(self, data: "ImageDataset") -> None:
         """DataError where `data` are not the images that the set's indices point into."""
         sets = self._find()[0]

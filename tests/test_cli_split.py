@@ -197,8 +197,11 @@ BAD_OPTIONS = [
     (["--ratio", "nan", "--per-class", "4"], "within 0..1, got nan"),
     (["--ratio", "0.5"], "--ratio needs --per-class"),
     (["--ratio", "0.5", "--per-class", "4", "--protos", "2"], "two ways to say the same"),
-    (["--per-class", "4"], "--per-class goes with --random or with --ratio"),
-    (["--protos", "4", "--per-class", "4"], "--per-class goes with --random or with --ratio"),
+    (["--per-class", "4"], "--per-class goes with --random, with --strategy or with --ratio"),
+    (
+        ["--protos", "4", "--per-class", "4"],
+        "--per-class goes with --random, with --strategy or with --ratio",
+    ),
     (["--protos", "4", "--outlier-band", "5-20"], "but none are asked for"),
     (["--outliers", "4", "--outlier-band", "20-5"], "band 20-5 must rise within 0..100"),
     (["--outliers", "4", "--outlier-band", "5-120"], "band 5-120 must rise within 0..100"),

@@ -363,7 +363,7 @@ def test_layers_are_what_each_layer_reads() -> None:
         summed = F.avg_pool2d(entered + model.residual1(entered), 2)  # type: ignore[operator]
         torch.testing.assert_close(layers[4], summed.flatten(1))
         torch.testing.assert_close(layers[9], model(views).softmax(dim=1))
-        torch.testing.assert_close(model.head(layers[8]).softmax(dim=1), layers[9])  # type: ignore[operator]
+        torch.testing.assert_close(model.head(layers[8]).softmax(dim=1), layers[9])
 
 
 def test_fewer_neighbours_where_classes_are_small(digits: ImageDataset) -> None:

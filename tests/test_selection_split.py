@@ -62,6 +62,7 @@ RANDOM = make_split(TOY, Random(), batch_size=6, seed=3)
     [
         RANDOM,
         replace(RANDOM, labels=[0, 1, 2, 0, 1, 2]),
+        replace(RANDOM, labels=[0, -1, 2, 0, -1, 2]),
         make_split(
             TOY,
             Mixed(outlier_band=Band(10, 50), metrics=("m",)),
@@ -97,7 +98,8 @@ def test_a_split_is_not_overwritten_unasked(tmp_path: Path) -> None:
         ("indices", [], r"indices must be a list of at least one integer"),
         ("indices", "12", r"indices must be a list of at least one integer"),
         ("labels", [0, 1], r"labels must be a list as long as indices \(6\)"),
-        ("labels", [0, 1, 2, 0, 1, -1], r"label -1 at position 5"),
+        ("labels", [0, 1, 2, 0, 1, -2], r"label -2 at position 5 is neither a class"),
+        ("labels", [0, 1, 2, 0, 1, -1.0], r"label -1\.0 at position 5"),
         ("labels", [0, 1, 2, 0, 1, False], r"label False at position 5"),
         ("n", -1, r"n must be an integer of 0 or more, got -1"),
         ("seed", 0.5, r"seed must be an integer of 0 or more, got 0\.5"),
@@ -184,6 +186,9 @@ def test_a_label_of_no_class_is_refused() -> None:
 def test_peoples_labels_win_over_the_data_sets() -> None:
     assert RANDOM.given_labels(TOY).tolist() == TOY.labels[RANDOM.index_array].tolist()
     assert replace(RANDOM, labels=[2] * 6).given_labels(TOY).tolist() == [2] * 6
+    waiting = replace(RANDOM, labels=[2, -1, -1, 0, 0, 0])
+    assert waiting.given_labels(TOY).tolist() == [2, -1, -1, 0, 0, 0]
+    assert (waiting.awaited, RANDOM.awaited) == (2, 0)
 
 
 def test_class_counts_name_missing_classes_and_provenance_the_arrays() -> None:

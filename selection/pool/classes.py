@@ -38,25 +38,44 @@ def apportion(quotas: npt.NDArray[np.floating], rng: np.random.Generator) -> Int
 
 
 def class_turns(pool: Pool, truth: IntArray, total: int, rng: np.random.Generator) -> IntArray:
-    """The class of each of `total` new labels: always one with the fewest labels so far.
-
-    Images held already count, so that held and new ones together are as even as they can be, and so
-    does every prefix. Of classes with equally many, the first in an order drawn by `rng` is next.
+    """The class of each of `total` new labels, as `even_turns` of the images held already.
 
     Returns:
         (total,) in [0, C); (0,) where there are no classes.
     """
     known = truth[pool.held]
     held = np.bincount(known[known >= 0], minlength=len(pool.class_names))
+    return even_turns(held, total, rng)
+
+
+def even_turns(
+    held: IntArray, total: int, rng: np.random.Generator, room: IntArray | None = None
+) -> IntArray:
+    """The class of each of `total` new labels: always one with the fewest labels so far.
+
+    Images held already count, so that held and new ones together are as even as they can be, and so
+    does every prefix. Of classes with equally many, the first in an order drawn by `rng` is next.
+
+    Args:
+        held: (C,) how many images of each class are held.
+        room: (C,) how many more each can give; None = any number.
+    Returns:
+        (total,) in [0, C), or as many as there is room for.
+    """
     order = rng.permutation(len(held))
-    waiting = [(int(held[label]), int(order[label]), label) for label in range(len(held))]
+    left = [total] * len(held) if room is None else room.tolist()
+    waiting = [(int(held[each]), int(order[each]), each) for each in range(len(held)) if left[each]]
     heapq.heapify(waiting)
-    turns = np.empty(total if waiting else 0, dtype=np.int64)
-    for turn in range(len(turns)):
+    turns: list[int] = []
+    while waiting and len(turns) < total:
         labels, place, label = waiting[0]
-        heapq.heapreplace(waiting, (labels + 1, place, label))
-        turns[turn] = label
-    return turns
+        turns.append(label)
+        left[label] -= 1
+        if left[label]:
+            heapq.heapreplace(waiting, (labels + 1, place, label))
+        else:
+            heapq.heappop(waiting)
+    return np.array(turns, dtype=np.int64)
 
 
 def shares(pool: Pool, turns: IntArray) -> IntArray:

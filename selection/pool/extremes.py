@@ -13,7 +13,6 @@ from fmsel.selection.pool.classes import (
     apportion,
     class_turns,
     members,
-    shares,
     take_in_turn,
 )
 from fmsel.selection.pool.eligible import Eligible
@@ -87,19 +86,45 @@ def extremes(
         BudgetError: a class is too small, its band holds too few, or the two ends would overlap.
         OptionError: `ratio` is outside 0..1, or an unknown metric.
     """
-    if not 0 <= ratio <= 1:
-        raise OptionError(f"the share of prototypes must be within 0..1, got {ratio:g}")
     rng = generator(seed, "extremes")
     turns = class_turns(pool, truth, batch_size, rng)
-    sizes = shares(pool, turns)
-    n_prototypes = apportion(ratio * sizes, rng)
+    orders = [
+        prototype_order(pool, truth, own, metrics) for own in members(pool, truth, pool.population)
+    ]
+    names = [f"class {name!r}" for name in pool.class_names]
     free = Eligible(pool).mask
-    wishes = []
-    by_class = members(pool, truth, pool.population)
-    for name, own, size, n in zip(pool.class_names, by_class, sizes, n_prototypes, strict=True):
-        order = prototype_order(pool, truth, own, metrics)
-        wishes.append(_both_ends(order, free[order], int(n), int(size - n), band, name))
-    return take_in_turn(pool, turns, wishes)
+    return take_in_turn(pool, turns, wishes(turns, orders, free, names, ratio, band, rng))
+
+
+def wishes(
+    turns: IntArray,
+    orders: Sequence[IntArray],
+    free: npt.NDArray[np.bool_],
+    names: Sequence[str],
+    ratio: float,
+    band: Band,
+    rng: np.random.Generator,
+) -> list[list[Iterator[int]]]:
+    """For each turn of each class, an iterator of prototypes or of outliers, as `ratio` asks.
+
+    Args:
+        turns: (B,) the class of each pick; a class may be any set of images.
+        orders: of each class, its images from the best prototype to the worst outlier.
+        free: (N,) which images may be chosen.
+        names: of each class with its kind, such as "class 'cat'".
+        rng: says which classes get the prototypes that do not divide.
+    Raises:
+        BudgetError: as `extremes`.
+        OptionError: `ratio` is outside 0..1.
+    """
+    if not 0 <= ratio <= 1:
+        raise OptionError(f"the share of prototypes must be within 0..1, got {ratio:g}")
+    sizes = np.bincount(turns, minlength=len(orders))
+    prototypes = apportion(ratio * sizes, rng)
+    return [
+        _both_ends(order, free[order], int(n), int(size - n), band, name)
+        for order, size, n, name in zip(orders, sizes, prototypes, names, strict=True)
+    ]
 
 
 def _both_ends(
@@ -115,6 +140,7 @@ def _both_ends(
     Args:
         order: (n,) the class, best prototype first.
         free: (n,) which of them are available.
+        name: of the class with its kind.
     """
     ranks = np.flatnonzero(free[::-1])  # from the outlier end
     in_band = np.intersect1d(band.places(len(order)), ranks, assume_unique=True)
@@ -134,23 +160,23 @@ def _check_ends(
     if max(prototypes, outliers) > n:
         kind = "prototypes" if prototypes > n else "outliers"
         raise BudgetError(
-            f"class {name!r} has {n} images, fewer than the {max(prototypes, outliers)} {kind} "
+            f"{name} has {n} images, fewer than the {max(prototypes, outliers)} {kind} "
             "asked of it; ask for fewer a class"
         )
     if prototypes + outliers > n:
         raise BudgetError(
-            f"{prototypes} prototypes and {outliers} outliers would overlap in class {name!r}, "
+            f"{prototypes} prototypes and {outliers} outliers would overlap in {name}, "
             f"which has {n} images; ask for at most {n} together"
         )
     if outliers > len(in_band):
         raise BudgetError(
-            f"the outlier band {band} of class {name!r} holds {len(in_band)} of its {n} images, "
+            f"the outlier band {band} of {name} holds {len(in_band)} of its {n} images, "
             f"fewer than the {outliers} outliers asked for; widen it or ask for fewer"
         )
     if prototypes and outliers and in_band[outliers - 1] >= ranks[-prototypes]:
         raise BudgetError(
             f"{outliers} outliers from the band {band} would overlap with the {prototypes} "
-            f"prototypes of class {name!r}, which has {n} images; start the band lower"
+            f"prototypes of {name}, which has {n} images; start the band lower"
         )
 
 

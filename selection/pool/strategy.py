@@ -4,13 +4,16 @@ import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
-from typing import ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, cast
 
 import numpy as np
 
 import fmsel.selection
 from fmsel.errors import BudgetError, DataError, OptionError
 from fmsel.selection.pool.pool import IntArray, Pool
+
+if TYPE_CHECKING:  # the images' package takes long to import
+    from fmsel.datasets import ImageDataset
 
 LabelUse = Literal["none", "training", "formula", "stratified"]
 Evidence = Literal["features", "probabilities", "history"]
@@ -48,6 +51,9 @@ class Strategy(ABC):
     def metrics(self) -> tuple[str, ...]:
         """The scores that it reads; a strategy that ranks by scores has a field of this name."""
         return ()
+
+    def check_data(self, data: "ImageDataset") -> None:  # noqa: B027 - most suit any images
+        """DataError where the strategy suits other images only."""
 
     def query(
         self, pool: Pool, *, batch_size: int, seed: int = 0, truth: IntArray | None = None

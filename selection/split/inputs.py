@@ -1,14 +1,25 @@
-"""Finding what a split is made from: the images, and the scores where they are needed."""
+"""Finding what a split is made from: images, scores, embeddings, labels held, groups."""
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
-from fmsel.datasets import ImageDataset, Source, load_dataset
-from fmsel.errors import ArtefactError, OptionError
-from fmsel.metrics.scores import Scores
-from fmsel.selection.split.artefact import Split
+import numpy as np
 
-SCORES_FOLDER = Path("scores")  # where `fmsel score` writes, seen from the working folder
+from fmsel.artefacts import read_json
+from fmsel.datasets import ImageDataset, Source, load_dataset
+from fmsel.embeddings.vectors import Embeddings
+from fmsel.errors import ArtefactError, DataError, OptionError
+from fmsel.metrics.scores import Scores
+from fmsel.selection.pool import Strategy
+from fmsel.selection.pool.strategy import HOW_TO_GET
+from fmsel.selection.split.artefact import Split
+from fmsel.selection.split.known import Known, embedded
+from fmsel.selection.split.lists import joined, near_duplicates, read_groups, read_images
+
+# Where `fmsel score` and `fmsel embed` write, seen from the working folder.
+SCORES_FOLDER = Path("scores")
+EMBEDDINGS_FOLDER = Path("embeddings")
 
 
 def only_scores_file(folder: Path = SCORES_FOLDER) -> Path:
@@ -27,6 +38,121 @@ def only_scores_file(folder: Path = SCORES_FOLDER) -> Path:
     return found[0]
 
 
+def only_embeddings(data: ImageDataset, folder: Path = EMBEDDINGS_FOLDER) -> Path:
+    """The one embeddings file of these images; ArtefactError where there is none, or several."""
+    found = [
+        path.with_suffix(".npy")
+        for path in sorted(folder.glob("*.json"))
+        if read_json(path, "description of embeddings").get("dataset", {}).get("images_sha256")
+        == data.images_sha256
+    ]
+    if not found:
+        raise ArtefactError(
+            f"there are no embeddings of {data.name} in {folder}/; make them with `fmsel embed "
+            f"{data.source.arguments()}`, or name a file with --embeddings"
+        )
+    if len(found) > 1:
+        raise ArtefactError(
+            f"{folder}/ holds several embeddings of {data.name} "
+            f"({', '.join(each.name for each in found)}); name one with --embeddings"
+        )
+    return found[0]
+
+
+def source_of(
+    strategy: Strategy,
+    *,
+    run: Path | None = None,
+    embeddings: Path | None = None,
+    labeled: Path | None = None,
+) -> Source | None:
+    """Where the images lie by the first of the artefacts that a choice reads; None without any.
+
+    Raises:
+        ArtefactError: a file that is missing or broken.
+        DataError: the strategy reads a trained run, and none is named.
+    """
+    of_a_run = [each for each in strategy.NEEDS if each != "features"]
+    if of_a_run and run is None:
+        raise DataError(f"{strategy.name} needs {HOW_TO_GET[of_a_run[0]]}")
+    if labeled is not None:
+        return Source.from_dict(Split.load(labeled).source)
+    if embeddings is None and run is None and "features" in strategy.NEEDS:
+        alone = sorted(EMBEDDINGS_FOLDER.glob("*.json"))
+        embeddings = alone[0].with_suffix(".npy") if len(alone) == 1 else None
+    if embeddings is not None:
+        described, what = embeddings.with_suffix(".json"), "description of embeddings"
+    elif run is not None:
+        described, what = run / "config.json", "run configuration"
+    else:
+        return None
+    dataset = read_json(described, what).get("dataset")
+    if not isinstance(dataset, Mapping) or not isinstance(dataset.get("source"), Mapping):
+        raise ArtefactError(f"{described} does not say which images it is about; make it again")
+    return Source.from_dict(dataset["source"])
+
+
+def load_known(
+    data: ImageDataset,
+    strategy: Strategy,
+    *,
+    run: Known | None = None,
+    embeddings: Path | None = None,
+    labeled: Path | None = None,
+    exclude: Path | None = None,
+    groups: Path | None = None,
+    duplicates: float | None = None,
+) -> Known:
+    """All that `make_split` may be told beside scores.
+
+    Args:
+        data: the train part.
+        strategy: what it needs is searched for where it is not named.
+        run: what a trained run says; its labels are held unless `labeled` names others.
+        embeddings: a file; None = the run's features, or the only file of these images.
+        labeled: a split of labels that are there already.
+        exclude, groups: as `read_images` and `read_groups` take them.
+        duplicates: the cosine from which on images count as near-duplicates, 0..1.
+    Raises:
+        ArtefactError: a file that is missing, ambiguous, broken or of other images.
+        OptionError: a number out of range, or labels held that lack those the run learned from.
+    """
+    known = run or Known()
+    wanted = "features" in strategy.NEEDS or duplicates is not None
+    if embeddings is not None or (wanted and known.features is None):
+        path = embeddings or only_embeddings(data)
+        more = embedded(data, Embeddings.load(path), path.name)
+        known = replace(
+            known,
+            features=more.features,
+            label_use=more.label_use,
+            provenance={**known.provenance, **more.provenance},
+        )
+    if labeled is not None:
+        held = Split.load(labeled)
+        held.check(data, str(labeled))
+        if known.held is not None:
+            _check_learned(known.held, held, labeled)
+        known = replace(known, held=held)
+    apart = read_groups(groups, data) if groups is not None else None
+    if duplicates is not None:
+        assert known.features is not None  # loaded above
+        alike = near_duplicates(np.asarray(known.features), duplicates)
+        apart = alike if apart is None else joined(apart, alike)
+    if exclude is not None:
+        known = replace(known, excluded=read_images(exclude, data))
+    return replace(known, groups=apart)
+
+
+def _check_learned(learned: Split, held: Split, where: Path) -> None:
+    """A run that learned from labels which are not held would tell of them."""
+    if strange := set(learned.indices) - set(held.indices):
+        raise OptionError(
+            f"the run learned from {len(strange)} labels that {where} does not hold, such as that "
+            f"of image {min(strange)}; leave --labeled out, or name the split of that run"
+        )
+
+
 def load_inputs(
     *,
     needs_scores: bool,
@@ -36,11 +162,15 @@ def load_inputs(
     eval_fraction: float | None = None,
     offline: bool = False,
     scores_path: Path | None = None,
+    source: Source | None = None,
 ) -> tuple[ImageDataset, Scores | None, str]:
     """The train part to choose from, the scores, and the name of the scores' file.
 
-    Scores tell where their images lie, so `dataset` is needed only without them.
-
+    Args:
+        needs_scores: search for scores where none are named.
+        dataset, data_root, resize, eval_fraction, offline: as for `load_dataset`.
+        scores_path: tells where its images lie, so that `dataset` is needed only without it.
+        source: where the images lie by another artefact; scores and `dataset` go before.
     Raises:
         ArtefactError: scores that are missing, ambiguous or broken.
         DataError: the images cannot be read.
@@ -58,6 +188,8 @@ def load_inputs(
 
     if dataset is not None and not needs_scores:
         return named(dataset), None, ""
+    if source is not None and not needs_scores and scores_path is None:
+        return load_dataset(source, data_root=data_root, offline=offline), None, ""
     if not needs_scores and scores_path is None and not any(SCORES_FOLDER.glob("*.npz")):
         raise OptionError(
             f"there are no scores in {SCORES_FOLDER}/ that tell which images to choose from; "

@@ -4,11 +4,14 @@ import json
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
+
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.metrics.scores import Scores
-from fmsel.selection.pool import Pool, Strategy, strategy_class
-from fmsel.selection.split.artefact import Split, class_counts
+from fmsel.selection.pool import Strategy, strategy_class, strategy_names
+from fmsel.selection.split.artefact import Split, class_counts, count_labels
+from fmsel.selection.split.known import Known
 
 
 def make_split(
@@ -19,31 +22,40 @@ def make_split(
     seed: int = 0,
     scores: Scores | None = None,
     scores_file: str = "the scores",
+    known: Known | None = None,
 ) -> Split:
-    """Choose `batch_size` images of `data`.
+    """Choose `batch_size` images of `data`, besides those that are labelled already.
 
     Args:
         data: the train part.
         strategy: an inhabitant of `fmsel.selection`.
-        batch_size: labels in all, over every class.
+        batch_size: new labels in all, over every class.
         seed: of the choice; 0 or more.
         scores: what strategies that read metrics rank by.
         scores_file: how errors and the split's provenance call the scores.
+        known: embeddings, predictions, labels held and what else a strategy reads or heeds.
+    Returns:
+        The images held, where there are any, and then the new ones. Where people gave the labels
+        of those held, the new ones wait for theirs (-1).
     Raises:
-        ArtefactError: the scores belong to other images or other labels.
-        BudgetError, DataError, OptionError: as `Strategy.query`.
+        ArtefactError: the scores or the held split belong to other images or other labels.
+        BudgetError, DataError, OptionError: as `Strategy.query` and `Known.pool`.
     """
+    known = known or Known()
     if scores is not None:
         scores.check(data, scores_file)
-    pool = Pool(
-        n=len(data),
-        class_names=data.class_names,
-        scores=scores.arrays if scores is not None else {},
-    )
-    indices = strategy.query(pool, batch_size=batch_size, seed=seed, truth=data.labels)
-    provenance = {}
+    strategy.check_data(data)
+    pool = known.pool(data, scores.arrays if scores is not None else {})
+    new = strategy.query(pool, batch_size=batch_size, seed=seed, truth=data.labels)
+    held = known.held
+    indices = new if held is None else np.concatenate([held.index_array, new])
+    labels, counts = None, class_counts(data, indices)
+    if held is not None and held.labels is not None:
+        labels = [*held.labels, *[-1] * len(new)]
+        counts = count_labels(np.array(labels), data.class_names)
+    provenance = dict(known.provenance)
     if scores is not None and strategy.metrics:
-        provenance = _provenance(scores, data, strategy.metrics, scores_file)
+        provenance |= _provenance(scores, data, strategy.metrics, scores_file)
     return Split(
         dataset=data.name,
         source=data.source.as_dict(),
@@ -54,10 +66,34 @@ def make_split(
         parameters=as_parameters(strategy),
         seed=seed,
         indices=indices.tolist(),
-        label_use=strategy.LABEL_USE,
-        class_counts=class_counts(data, indices),
-        provenance=provenance,
+        label_use=_label_use(strategy, known),
+        class_counts=counts,
+        labels=labels,
+        provenance=provenance | _restrictions(known),
     )
+
+
+def _label_use(strategy: Strategy, known: Known) -> str:
+    """The first use of labels among the choice, the evidence that it reads, and the labels held."""
+    reads = known.label_use if strategy.NEEDS else "none"
+    held = known.held.label_use if known.held is not None else "none"
+    return next((use for use in (strategy.LABEL_USE, reads, held) if use != "none"), "none")
+
+
+def _restrictions(known: Known) -> dict[str, Any]:
+    """What the choice had to heed, as a split's provenance says it."""
+    said: dict[str, Any] = {}
+    if known.held is not None:
+        said["labeled"] = {
+            "sha256": known.held.sha256,
+            "strategy": known.held.strategy,
+            "labels": len(known.held),
+        }
+    if len(known.excluded):
+        said["excluded"] = len(known.excluded)
+    if known.groups is not None:
+        said["groups"] = len(np.unique(known.groups))
+    return said
 
 
 def as_parameters(strategy: Strategy) -> dict[str, Any]:
@@ -68,9 +104,11 @@ def as_parameters(strategy: Strategy) -> dict[str, Any]:
 def is_redrawn(split: Split) -> bool:
     """Whether chance chose the images, so that every replicate has a draw of its own.
 
-    Not where people gave labels: they gave them for these images only.
+    Not where people gave labels, which they gave for these images only; nor where other images
+    were labelled, excluded or grouped, which the split does not hold.
     """
-    if split.strategy == "imported" or split.labels is not None:
+    restricted = {"labeled", "excluded", "groups"} & split.provenance.keys()
+    if split.strategy not in strategy_names() or split.labels is not None or restricted:
         return False
     return strategy_class(split.strategy).RANDOM
 
