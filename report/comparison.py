@@ -30,12 +30,13 @@ def print_comparison(comparison: Comparison) -> None:
     for table in (results_table(comparison), added_table(comparison)):
         if table:
             console.print(table.title, style="bold", soft_wrap=True)
-            console.print(_rich(table))
+            console.print(rich_table(table))
     for note in notes(comparison):
         console.print(note, style="dim")
 
 
-def _rich(table: Table) -> RichTable:
+def rich_table(table: Table) -> RichTable:
+    """A table for the terminal; all columns but the first are flush right."""
     made = RichTable(box=None, padding=(0, 1, 0, 0), header_style="dim")
     for position, heading in enumerate(table.headings):
         made.add_column(heading, justify="right" if position else "left")

@@ -1,0 +1,1 @@
+"""Active-learning rounds: choose, label, train, and choose again by what was learned."""
