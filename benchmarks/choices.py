@@ -3,10 +3,11 @@
     python benchmarks/choices.py EMBEDDINGS --scores SCORES --out FOLDER [--question]
 
 Each seed halves the training images by chance. A strategy chooses from one half; the other half
-judges: the share of its images near a chosen one, the squared MMD, and how many of its labels a
-linear probe on the choice predicts. So deterministic strategies vary from seed to seed too, and no
-image that is judged could have been chosen. Strategies that read a trained run get the probe's
-predictions instead, in rounds: 10 random labels first, then from each budget to the next.
+judges: the share of its images near a chosen one (40 chosen by chance are near half of them), the
+squared MMD, and how many of its labels a linear probe on the choice predicts. So deterministic
+strategies vary from seed to seed too, and no image that is judged could have been chosen.
+Strategies that read a trained run get the probe's predictions instead, in rounds: 10 random labels
+first, then from each budget to the next.
 
 With --question the choices are mixes of prototypes and outliers instead: their share, and the
 percentile of each class's ranking at which the outliers begin.
@@ -33,7 +34,6 @@ from fmsel.metrics.scores import Scores
 from fmsel.progress import progress_bar
 from fmsel.seeds import generator
 from fmsel.selection.coverage.kernels import directions
-from fmsel.selection.coverage.purity import pure_radius
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.pool import Pool, Strategy, strategy_class, strategy_names
 from fmsel.selection.pool.extremes import Band
@@ -102,10 +102,16 @@ def make_task(data: ImageDataset, embeddings: Embeddings, scores: Scores, seed: 
         probed=(features - features.mean(axis=0)) / np.where(spread > 0, spread, 1),
         open=half,
         judge=judge,
-        radius=pure_radius(points[judge], data.n_classes, 0.95, 0),
+        radius=half_covered(points[judge], seed),
         likeness=Likeness(points[judge], float(np.median(apart[np.triu_indices(len(some), 1)]))),
         seed=seed,
     )
+
+
+def half_covered(points: np.ndarray, seed: int) -> float:
+    """The radius within which half of the points have one of 40 that are drawn by chance."""
+    drawn = points[generator(seed, "radius").choice(len(points), 40, replace=False)]
+    return float(np.sqrt(np.maximum(2 - 2 * np.median((points @ drawn.T).max(axis=1)), 0)))
 
 
 def every_strategy(only: list[str] | None) -> dict[str, Strategy]:

@@ -12,6 +12,7 @@ from fmsel.artefacts import read_json
 from fmsel.errors import ArtefactError, OptionError
 from fmsel.fixmatch.run.record import CONFIG, SPLIT, RunRecord
 from fmsel.selection.pool import strategy_class
+from fmsel.selection.pool.within import SUFFIX
 from fmsel.selection.split import Split
 from fmsel.selection.split.make import as_parameters, is_redrawn
 
@@ -154,6 +155,11 @@ def _check_comparable(first: FinishedRun, other: FinishedRun) -> None:
             f"{both} were evaluated on different test parts ({first.test['n']} and "
             f"{other.test['n']} images; their sha256 differ); compare runs with one test part"
         )
+    if (first.record.init is None) != (other.record.init is None):
+        raise OptionError(
+            f"one of {both} started from another run's weights and one afresh; compare runs that "
+            "started alike"
+        )
     recipes = first.record.config.as_dict(), other.record.config.as_dict()
     for name in recipes[0]:
         was, now = (recipe[name] for recipe in recipes)
@@ -185,9 +191,13 @@ def _check_independent(members: Sequence[FinishedRun]) -> None:
 
 
 def _choice(split: Split) -> tuple[str, ...]:
-    """What replicates have in common: the recipe of a random split, or the very split."""
-    recipe = (split.strategy, json.dumps(dict(split.parameters), sort_keys=True))
-    return recipe if is_redrawn(split) else (*recipe, split.sha256)
+    """What replicates have in common: how the images were chosen and from what, whatever the seed.
+
+    Where nothing tells how, as of an imported list, it is the very split.
+    """
+    made_from = json.dumps([split.parameters, split.provenance], sort_keys=True, default=dict)
+    known = split.strategy != "imported" and split.labels is None
+    return (split.strategy, made_from, "" if known else split.sha256)
 
 
 def _names(runs: Sequence[FinishedRun]) -> dict[tuple[str, ...], str]:
@@ -206,14 +216,21 @@ def _told_apart(run: FinishedRun, others: Iterable[FinishedRun]) -> str:
     if split.strategy == "imported":
         return str(run.record.split.get("name", split.strategy))
     rivals = [each.split.parameters for each in others if each.split.strategy == split.strategy]
-    defaults = as_parameters(strategy_class(split.strategy)())
+    strategy = split.strategy.removesuffix(SUFFIX)
+    defaults = as_parameters(strategy_class(strategy)())
     told = [
         _in_words(name, value)
-        for name, value in split.parameters.items()
-        if value != defaults.get(name) and any(rival.get(name) != value for rival in rivals)
+        for name, value in _own(split.parameters).items()
+        if value != defaults.get(name) and any(_own(rival).get(name) != value for rival in rivals)
     ]
     name = STRATIFIED if split.strategy == "random_stratified" else split.strategy
     return f"{name} ({', '.join(told)})" if told else name
+
+
+def _own(parameters: Mapping[str, object]) -> Mapping[str, object]:
+    """The parameters of a strategy, also where it ran within classes."""
+    inner = parameters.get("inner")
+    return inner if isinstance(inner, Mapping) else parameters
 
 
 def _in_words(name: str, value: object) -> str:

@@ -42,6 +42,8 @@ def add_run(tmp_path: Path) -> AddRun:
         images: str = "images a",
         test: dict[str, Any] | None = None,
         parameters: dict[str, Any] | None = None,
+        provenance: dict[str, Any] | None = None,
+        init: dict[str, Any] | None = None,
         config: dict[str, Any] | None = None,
         finished: bool = True,
     ) -> Path:
@@ -60,6 +62,7 @@ def add_run(tmp_path: Path) -> AddRun:
             indices=list(range(first, first + labels)),
             label_use=LABEL_USE.get(strategy, "formula"),
             class_counts={},
+            provenance=provenance or {},
         )
         folder = tmp_path / "runs" / name
         split.save(folder / "split.json")
@@ -71,6 +74,7 @@ def add_run(tmp_path: Path) -> AddRun:
             "dataset": {"dataset": "toy", "n": 1000, "images_sha256": images},
             "test": TEST_PART if test is None else test,
             "split": {"name": name, "strategy": strategy, "sha256": split.sha256},
+            "init": init,
         }
         (folder / "config.json").write_text(json.dumps(header))
         curve = accuracy * np.arange(1, 9) / 8
@@ -199,10 +203,39 @@ def test_differences_are_named_in_words_and_defaults_left_out(add_run: AddRun) -
 
 def test_other_images_by_the_same_recipe_are_another_group(add_run: AddRun) -> None:
     """Two mixed splits of two scores files are no replicates."""
-    runs = [add_run(f"m{draw}", 0.6, strategy="mixed", draw=draw, seed=draw) for draw in (0, 1)]
+    runs = [
+        add_run(f"m{k}", 0.6, strategy="mixed", draw=k, seed=k, provenance={"scores": f"{k}.npz"})
+        for k in (0, 1)
+    ]
     names = [group.name for group in compare_runs(runs).groups]
     assert len(set(names)) == 2
     assert all(re.fullmatch(r"mixed #[0-9a-f]{6}", name) for name in names)
+
+
+def test_choices_of_other_seeds_by_the_same_recipe_are_replicates(add_run: AddRun) -> None:
+    made_from = {"embeddings": {"sha256": "e"}}
+    runs = [
+        add_run(f"t{k}", 0.6, strategy="typiclust", draw=k, seed=k, provenance=made_from)
+        for k in range(3)
+    ]
+    (group,) = compare_runs(runs).groups
+    assert group.name == "typiclust" and len(group) == 3
+
+
+def test_a_strategy_within_classes_goes_by_its_own_parameters(add_run: AddRun) -> None:
+    name = "maxherding_within_classes"
+    runs = [
+        add_run(f"w{sigma}", 0.6, strategy=name, parameters={"inner": {"sigma": sigma}})
+        for sigma in (1.0, 0.5)
+    ]
+    assert {g.name for g in compare_runs(runs).groups} == {name, f"{name} (sigma 0.5)"}
+
+
+def test_warm_and_cold_starts_are_not_compared(add_run: AddRun) -> None:
+    cold = add_run("cold", 0.6)
+    warm = add_run("warm", 0.7, seed=1, init={"run": "cold", "step": 8, "config_sha256": "c"})
+    with pytest.raises(OptionError, match="one of .*cold and .*warm started from another run's"):
+        compare_runs([cold, warm])
 
 
 def test_imported_splits_go_by_the_name_they_were_trained_under(add_run: AddRun) -> None:

@@ -42,6 +42,7 @@ class RunRecord:
         config: the recipe.
         dataset: `ImageDataset.describe()` of the train part.
         split: name, sha256, strategy, parameters, seed, label_use, labels (their number M).
+        init: the run whose weights it started from (run, step, config_sha256); None = afresh.
         steps: (E,) int64, the steps of the evaluations.
         ema_accuracy: (E,) float64 in [0, 1]; nan where the test part has no labels.
         summary: the whole of summary.json.
@@ -53,6 +54,7 @@ class RunRecord:
     config: FixMatchConfig
     dataset: Mapping[str, Any]
     split: Mapping[str, Any]
+    init: Mapping[str, Any] | None
     steps: npt.NDArray[np.int64]
     ema_accuracy: npt.NDArray[np.float64]
     summary: Mapping[str, Any]
@@ -84,6 +86,7 @@ class RunRecord:
                 config=FixMatchConfig.from_dict(config["fixmatch"]),
                 dataset=config["dataset"],
                 split=config["split"],
+                init=config.get("init"),
                 steps=np.array([row["step"] for row in rows], dtype=np.int64),
                 ema_accuracy=np.array([row["ema_accuracy"] for row in rows], dtype=np.float64),
                 summary=_summary(path / SUMMARY),
