@@ -26,7 +26,9 @@ def embed(
     source: Annotated[
         Path | None,
         typer.Option(
-            "--from", metavar="FILE", help="Your own vectors instead: .npy, .npz or .parquet."
+            "--from",
+            metavar="FILE",
+            help="Your own vectors instead: .npy, .npz, .parquet, or a folder of part-*.npy.",
         ),
     ] = None,
     ids: Annotated[
@@ -63,6 +65,7 @@ def embed(
     """Turn every training image into a vector, or take vectors of your own, checked.
 
     Writes a .npy file (float32, a row an image) and a JSON of the same name that says what it is.
+    A folder of float32 part-*.npy is not copied: the JSON refers to its files.
     """
     if source and encoder:
         raise OptionError("--encoder computes vectors and --from reads them; give one of the two")
@@ -70,11 +73,17 @@ def embed(
         raise OptionError("--weights is for the encoder timm:NAME, and --epochs for simclr")
     if not source and (ids or uses_labels):
         raise OptionError("--ids and --uses-labels are about a file of your own; give it as --from")
+    if source and source.is_dir() and ids:
+        raise OptionError(
+            "--ids goes with one file; the rows of a folder must be in the data set's order"
+        )
     from fmsel.datasets import load_dataset
     from fmsel.embeddings.vectors.artefact import check_embeddings_output
+    from fmsel.embeddings.vectors.folder import import_folder
     from fmsel.embeddings.vectors.imported import import_embeddings
     from fmsel.embeddings.vectors.make import embed_dataset
     from fmsel.embeddings.vectors.reduce import Reduction
+    from fmsel.embeddings.vectors.shards import ShardedRows
     from fmsel.fixmatch.use.embed import run_embeddings
 
     # Names of files may hold brackets, which rich would read as markup.
@@ -83,12 +92,17 @@ def embed(
         dataset, data_root=data_root, resize=resize, eval_fraction=eval_fraction, offline=offline
     )
     run = Path(encoder[4:]) if encoder and encoder.startswith("run:") else None
-    title = source.stem if source else run.resolve().name if run else encoder or "patches"
+    folder = source if source and source.is_dir() else run
+    title = folder.resolve().name if folder else source.stem if source else encoder or "patches"
     name = title.replace(":", "-").replace("/", "-")  # of a file
     path = out or Path("embeddings") / f"{data.name}-{name}.npy"
     check_embeddings_output(path, force)
     reduction = Reduction(pca=pca, normalise=normalise)
-    if source:
+    if source and source.is_dir():
+        made = import_folder(
+            data, source, reduction, uses_labels=uses_labels, seed=seed, say=err.print
+        )
+    elif source:
         made = import_embeddings(
             data, source, ids, reduction, uses_labels=uses_labels, seed=seed, say=err.print
         )
@@ -108,4 +122,8 @@ def embed(
         )
     made.save(path, force)
     count, width = made.features.shape
-    print(f"wrote {path} ({count:,} x {width:,} float32) and {path.with_suffix('.json').name}")
+    beside, size = path.with_suffix(".json"), f"{count:,} x {width:,} float32"
+    if isinstance(made.features, ShardedRows):
+        print(f"wrote {beside} ({size} in {len(made.features.paths)} shards of {source})")
+    else:
+        print(f"wrote {path} ({size}) and {beside.name}")

@@ -236,13 +236,15 @@ def _published_sets(data: "ImageDataset", wanted: bool | None) -> "PublishedSets
 
 
 def _vectors(file: Path | None, data: "ImageDataset") -> "npt.NDArray[np.float32] | None":
+    import numpy as np
+
     from fmsel.embeddings.vectors import Embeddings
 
     if file is None:
         return None
     found = Embeddings.load(file)
     found.check(data, str(file))
-    return found.features
+    return np.asarray(found.features)
 
 
 def _patches(data: "ImageDataset", settings: "Settings") -> "npt.NDArray[np.float32]":

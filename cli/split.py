@@ -1,6 +1,8 @@
 """`fmsel split` and its subcommands show, check, strategies, import and export."""
 
 from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import replace
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -10,10 +12,11 @@ from rich.console import Console, Group
 from rich.table import Column, Table
 from typer.core import TyperGroup
 
-from fmsel.errors import FmselError
+from fmsel.errors import FmselError, OptionError
 
 if TYPE_CHECKING:
     from fmsel.datasets import ImageDataset
+    from fmsel.selection.geometry.backend import Backend
     from fmsel.selection.split import Split
     from fmsel.selection.split.known import Known
 
@@ -185,6 +188,14 @@ def split(
         typer.Option(help="A trained run, for its predictions; its labels are held."),
     ] = None,
     device: Annotated[str, typer.Option(help="Of the run's network: auto, cpu, cuda, …")] = "auto",
+    dask: Annotated[
+        str | None,
+        typer.Option(
+            metavar="ADDRESS",
+            help="Run passes over all images on the workers of this scheduler; local = a worker "
+            "for each core of this machine. The choice is the same.",
+        ),
+    ] = None,
     dataset: DatasetOption = None,
     data_root: DataRootOption = None,
     resize: ResizeOption = None,
@@ -219,39 +230,54 @@ def split(
         metrics=tuple(metric or ()),
     )
     chosen = request.chosen
+    if dask is not None and not chosen.DISTRIBUTED:
+        raise OptionError(
+            f"{chosen.name} has no pass over all images that could run elsewhere; leave out --dask"
+        )
     out = out or Path("splits") / request.file_name
     check_output(out, force)
-    data, found, scores_file = load_inputs(
-        needs_scores=bool(chosen.metrics),
-        dataset=dataset,
-        data_root=data_root,
-        resize=resize,
-        eval_fraction=eval_fraction,
-        offline=offline,
-        scores_path=scores,
-        source=source_of(chosen, run=run, embeddings=embeddings, labeled=labeled),
-    )
-    known = load_known(
-        data,
-        chosen,
-        run=None if run is None else _run_known(run, data, device),
-        embeddings=embeddings,
-        labeled=labeled,
-        exclude=exclude,
-        groups=groups,
-        duplicates=near_duplicates,
-    )
-    made = make_split(
-        data,
-        chosen,
-        batch_size=request.batch_size(data.n_classes),
-        seed=seed,
-        scores=found,
-        scores_file=scores_file,
-        known=known,
-    )
+    with _backend(dask) as backend:  # at once, since reading may take long
+        data, found, scores_file = load_inputs(
+            needs_scores=bool(chosen.metrics),
+            dataset=dataset,
+            data_root=data_root,
+            resize=resize,
+            eval_fraction=eval_fraction,
+            offline=offline,
+            scores_path=scores,
+            source=source_of(chosen, run=run, embeddings=embeddings, labeled=labeled),
+        )
+        known = load_known(
+            data,
+            chosen,
+            run=None if run is None else _run_known(run, data, device),
+            embeddings=embeddings,
+            labeled=labeled,
+            exclude=exclude,
+            groups=groups,
+            duplicates=near_duplicates,
+        )
+        made = make_split(
+            data,
+            chosen,
+            batch_size=request.batch_size(data.n_classes),
+            seed=seed,
+            scores=found,
+            scores_file=scores_file,
+            known=replace(known, backend=backend),
+        )
     made.save(out, force)
     print(f"wrote {out}: {_summary(made)}")
+
+
+def _backend(address: str | None) -> AbstractContextManager["Backend"]:
+    from fmsel.selection.geometry.backend import Local
+
+    if address is None:
+        return nullcontext(Local())
+    from fmsel.selection.geometry.dask_backend import dask_at
+
+    return dask_at(address)
 
 
 def _run_known(run: Path, data: "ImageDataset", device: str) -> "Known":

@@ -33,6 +33,7 @@ class DensityMix(Strategy):
     LABEL_USE: ClassVar[LabelUse] = "none"
     NESTED: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     clusters: int | None = None
     ratio: float = 0.5

@@ -14,6 +14,7 @@ class FacilityLocation(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "none"
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         return greedy_cover(pool, ShiftedCosine(), batch_size, seed)

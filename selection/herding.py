@@ -4,10 +4,13 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
+import numpy.typing as npt
 
 from fmsel.selection.geometry.herd import herd
-from fmsel.selection.geometry.vectors import blocks, unit
+from fmsel.selection.geometry.points import each_block, population_units
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
+
+FloatArray = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)
@@ -21,11 +24,19 @@ class Herding(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "none"
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
-        points = unit(pool.vectors(pool.population))
-        centre = points.mean(axis=0, dtype=np.float64)
+        points = population_units(pool)
+        total = np.zeros(points.shape[1])
+        for _, block in each_block(points):
+            total += block.sum(axis=0, dtype=np.float64)
+        centre = total / len(points)
         toward = np.empty(len(points))
-        for part in blocks(*points.shape):  # t multiplies its rounding
-            toward[part] = points[part].astype(np.float64) @ centre
-        return herd(pool, points, lambda products: products, toward, lambda p: p + 1, batch_size)
+        for part, block in each_block(points):  # t multiplies its rounding
+            toward[part] = block.astype(np.float64) @ centre
+        return herd(pool, points, _product, toward, lambda p: p + 1, batch_size)
+
+
+def _product(products: FloatArray) -> FloatArray:
+    return products

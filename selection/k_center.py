@@ -5,7 +5,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, directions, snap
+from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, snap
+from fmsel.selection.geometry.points import population_directions
 from fmsel.selection.geometry.vectors import blocks
 from fmsel.selection.pool import Eligible, Evidence, IntArray, LabelUse, Pool, Strategy
 
@@ -43,7 +44,7 @@ class _Choice:
     def __init__(self, pool: Pool) -> None:
         self.picks: list[int] = []
         self._images = pool.population
-        self._points = directions(pool.vectors(self._images))
+        self._points = population_directions(pool)[:]  # in memory for every pick
         self._eligible = Eligible(pool)
         self._closest = np.full(len(self._points), -1, dtype=np.float32)
         self._new = np.searchsorted(self._images, pool.held).tolist()  # not in `_closest` yet

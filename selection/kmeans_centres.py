@@ -21,6 +21,7 @@ class KmeansCentres(Strategy):
     LABEL_USE: ClassVar[LabelUse] = "none"
     NESTED: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         clusters = clustered(pool, len(pool.held) + batch_size, seed)

@@ -22,6 +22,7 @@ class Maxherding(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "none"
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     sigma: float = 1.0
 

@@ -5,8 +5,9 @@ from typing import ClassVar
 
 from fmsel.errors import OptionError
 from fmsel.selection.coverage.greedy import greedy_cover
-from fmsel.selection.coverage.kernels import Step, directions
+from fmsel.selection.coverage.kernels import Step
 from fmsel.selection.coverage.purity import pure_radius
+from fmsel.selection.geometry.points import population_directions
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 
 
@@ -24,6 +25,7 @@ class Probcover(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "none"
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     delta: float | None = None
     clusters: int | None = None
@@ -54,8 +56,8 @@ class Probcover(Strategy):
                 "probcover finds its radius by as many clusters as there are classes, and their "
                 "number is not known here; give `clusters`, or the radius `delta` itself"
             )
-        points = directions(pool.vectors(pool.population))
-        return pure_radius(points, clusters, self.purity, seed)
+        points = population_directions(pool)
+        return pure_radius(points, clusters, self.purity, seed, pool.backend)
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         return greedy_cover(pool, Step(self.radius(pool, seed)), batch_size, seed)

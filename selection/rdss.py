@@ -9,9 +9,11 @@ import numpy.typing as npt
 
 from fmsel.errors import OptionError
 from fmsel.seeds import generator
-from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Gaussian, Kernel, directions
+from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, Kernel
+from fmsel.selection.geometry.backend import Backend, Local
 from fmsel.selection.geometry.herd import herd
-from fmsel.selection.geometry.vectors import blocks
+from fmsel.selection.geometry.passes import kernel_sums, own_kernel_sums
+from fmsel.selection.geometry.points import Points, population_directions
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 
 EXACT_UP_TO = 60_000  # images; of more, kernels are averaged over a sample
@@ -42,6 +44,7 @@ class Rdss(Strategy):
     LABEL_USE: ClassVar[LabelUse] = "none"
     NESTED: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     alpha: float | None = None
     sigma: float | None = None
@@ -53,7 +56,7 @@ class Rdss(Strategy):
             raise OptionError(f"sigma must be above 0 and finite, got {self.sigma:g}")
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
-        points = directions(pool.vectors(pool.population))
+        points = population_directions(pool)
         sigma = median_distance(points, seed) if self.sigma is None else self.sigma
         kernel = Gaussian(sqrt(2) * sigma)
         labels = len(pool.held) + batch_size
@@ -62,32 +65,28 @@ class Rdss(Strategy):
         def weight(chosen: int) -> float:  # S(x) is a sum over so many
             return alpha * chosen if chosen else 1.0
 
-        mean = mean_kernel(points, kernel, seed)
+        mean = mean_kernel(points, kernel, seed, pool.backend)
         return herd(pool, points, kernel.values, mean, weight, batch_size)
 
 
-def median_distance(points: FloatArray, seed: int) -> float:
+def median_distance(points: Points, seed: int) -> float:
     """Of pairs of different points of length 1, in 0..2; 1 where all are equal."""
     if len(points) > BANDWIDTH:
         sample = generator(seed, "bandwidth").choice(len(points), BANDWIDTH, replace=False)
-        points = points[np.sort(sample)]
-    cosines = (points @ points.T)[np.triu_indices(len(points), 1)]
+        some = points[np.sort(sample)]
+    else:
+        some = points[:]
+    cosines = (some @ some.T)[np.triu_indices(len(some), 1)]
     different = cosines[cosines < 1 - ROUNDING].astype(np.float64)
     return float(np.median(np.sqrt(2 - 2 * different))) if len(different) else 1.0
 
 
-def mean_kernel(points: FloatArray, kernel: Kernel, seed: int) -> npt.NDArray[np.float64]:
+def mean_kernel(
+    points: Points, kernel: Kernel, seed: int, backend: Backend | None = None
+) -> npt.NDArray[np.float64]:
     """(P,) the mean kernel value of each of (P, D) directions with all or a sample of them."""
-    n = len(points)
-    sums = np.zeros(n)
+    n, backend = len(points), backend or Local()
     if n > EXACT_UP_TO:
         anchors = points[np.sort(generator(seed, "anchors").choice(n, ANCHORS, replace=False))]
-        for part in blocks(n, SMALLER * ANCHORS):
-            sums[part] = kernel.values(points[part] @ anchors.T).sum(axis=1, dtype=np.float64)
-        return sums / ANCHORS
-    for part in blocks(n, SMALLER * n):  # each pair once
-        values = kernel.values(points[part] @ points[part.start :].T)
-        sums[part] += values.sum(axis=1, dtype=np.float64)
-        later = values[:, part.stop - part.start :]
-        sums[part.stop :] += later.sum(axis=0, dtype=np.float64)
-    return sums / n
+        return kernel_sums(points, anchors, kernel.values, backend, SMALLER) / ANCHORS
+    return own_kernel_sums(points[:], kernel.values, backend, SMALLER) / n

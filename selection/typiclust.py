@@ -31,6 +31,7 @@ class Typiclust(Strategy):
     LABEL_USE: ClassVar[LabelUse] = "none"
     NESTED: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
+    DISTRIBUTED: ClassVar[bool] = True
 
     max_clusters: int = 500
     min_size: int = 6

@@ -29,6 +29,7 @@ class Uherding(Strategy):
 
     LABEL_USE: ClassVar[LabelUse] = "none"
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features", "probabilities")
+    DISTRIBUTED: ClassVar[bool] = True
 
     sigma: float | None = None
 

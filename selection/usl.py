@@ -68,7 +68,9 @@ class Usl(Strategy):
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         clusters = clustered(pool, batch_size, seed)
-        utility = density(clusters.points, self.neighbours)
+        points = clusters.points[:]
+        clusters = clusters._replace(points=points)  # of shards too: in memory for every round
+        utility = density(points, self.neighbours)
         free = np.flatnonzero(np.isin(clusters.images, pool.available, assume_unique=True))
         held = np.searchsorted(clusters.images, pool.held)
         score = self._scores(clusters, utility, free, held)

@@ -234,7 +234,7 @@ def test_a_strategy_within_classes_goes_by_its_own_parameters(add_run: AddRun) -
 def test_warm_and_cold_starts_are_not_compared(add_run: AddRun) -> None:
     cold = add_run("cold", 0.6)
     warm = add_run("warm", 0.7, seed=1, init={"run": "cold", "step": 8, "config_sha256": "c"})
-    with pytest.raises(OptionError, match="one of .*cold and .*warm started from another run's"):
+    with pytest.raises(OptionError, match=r"one of .*cold and .*warm started from another run's"):
         compare_runs([cold, warm])
 
 

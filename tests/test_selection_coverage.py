@@ -45,7 +45,7 @@ def make_pool(seed: int, n: int = 60, **known: Any) -> Pool:
 def unit_distances(pool: Pool) -> np.ndarray:
     """(N, N) float64 between features of length 1."""
     assert pool.features is not None
-    cosines = cosine_similarity(pool.features.astype("f8"))
+    cosines = cosine_similarity(np.array(pool.features, dtype="f8"))
     return np.asarray(np.sqrt(np.maximum(2 - 2 * cosines, 0)))
 
 

@@ -57,7 +57,7 @@ def restricted(seed: int, held: int, grouped: bool) -> Pool:
 def unit_rows(pool: Pool, *, zeros_apart: bool) -> np.ndarray:
     """(N, D) float64 rows of length 1; a row of zeros stays, or has a direction of its own."""
     assert pool.features is not None
-    rows = pool.features.astype(np.float64)
+    rows = np.array(pool.features, dtype=np.float64)
     zero = ~rows.any(axis=1)
     rows[~zero] /= np.linalg.norm(rows[~zero], axis=1, keepdims=True)
     return np.column_stack([rows, zero]) if zeros_apart else rows

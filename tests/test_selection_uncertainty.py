@@ -117,7 +117,7 @@ def embeddings(pool: Pool) -> np.ndarray:
 
 def gradients(pool: Pool) -> Gradients:
     assert pool.probabilities is not None and pool.features is not None
-    return Gradients(pool.probabilities, pool.features)
+    return Gradients(pool.probabilities, np.asarray(pool.features))
 
 
 def test_gradient_embeddings_are_the_gradients_of_the_last_layer() -> None:
@@ -228,7 +228,7 @@ def test_images_held_play_no_part_in_badge() -> None:
 def test_badge_takes_features_as_long_as_they_are() -> None:
     pool = make_pool(7)
     assert pool.features is not None
-    longer = pool.features.copy()
+    longer = np.array(pool.features)
     longer[17] *= 100
     assert Badge().query(make_pool(7, features=longer), batch_size=1).tolist() == [17]
     assert Badge().query(pool, batch_size=1).tolist() != [17]

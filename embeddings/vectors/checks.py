@@ -5,13 +5,16 @@ import warnings
 import numpy as np
 import numpy.typing as npt
 
+from fmsel.embeddings.vectors.shards import ShardedRows
 from fmsel.errors import DataError
 
 LARGEST = 1e15  # its square, summed over features, still fits into float32
 BLOCK = 10_000  # rows at a time, so that a memory-mapped file is never held twice
 
 
-def check_vectors(vectors: npt.NDArray[np.floating], ids: npt.NDArray[np.str_], where: str) -> None:
+def check_vectors(
+    vectors: npt.NDArray[np.floating] | ShardedRows, ids: npt.NDArray[np.str_], where: str
+) -> None:
     """Refuse vectors that nothing can be computed from; warn of features that tell nothing.
 
     Args:
@@ -21,7 +24,7 @@ def check_vectors(vectors: npt.NDArray[np.floating], ids: npt.NDArray[np.str_], 
     Raises:
         DataError: a value that is NaN, infinite or beyond ±1e15, or all rows alike.
     """
-    low, high = vectors[0].copy(), vectors[0].copy()
+    low, high = vectors[:1].min(axis=0), vectors[:1].max(axis=0)
     faulty: list[int] = []
     for start in range(0, len(vectors), BLOCK):
         block = vectors[start : start + BLOCK]

@@ -1,14 +1,19 @@
 """What each candidate would add to the cover of some targets, and what is covered so far."""
 
+from functools import partial
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, snap
+from fmsel.selection.geometry.backend import Backend
+from fmsel.selection.geometry.points import Points
 from fmsel.selection.geometry.vectors import blocks
 
 IntArray = npt.NDArray[np.int64]
+# Where the pairs of each candidate begin (and the end), their targets, and their kernel values.
+Pairs = tuple[IntArray, npt.NDArray[np.int32], FloatArray]
 
 
 class Gains(Protocol):
@@ -34,7 +39,7 @@ class DenseGains:
     def __init__(
         self,
         kernel: Kernel,
-        candidates: FloatArray,
+        candidates: Points,
         targets: FloatArray,
         weights: FloatArray,
         cover: FloatArray,
@@ -66,26 +71,25 @@ class DenseGains:
 class SparseGains:
     """Only pairs that improve on the cover at the start are held; no others ever will.
 
-    Args: those of `DenseGains`. Memory is 8 bytes a pair that improves.
+    Args: those of `DenseGains`, and the backend that finds the pairs. Memory is 8 bytes a pair that
+    improves.
     """
 
     def __init__(
         self,
         kernel: Kernel,
-        candidates: FloatArray,
+        candidates: Points,
         targets: FloatArray,
         weights: FloatArray,
         cover: FloatArray,
+        backend: Backend,
     ) -> None:
         self._weights, self._cover = weights, cover
-        self._parts: list[tuple[IntArray, npt.NDArray[np.int32], FloatArray]] = []
-        threshold = kernel.threshold(cover)
-        for part in blocks(len(candidates), len(targets)):
-            cosines = candidates[part] @ targets.T
-            rows, columns = np.nonzero(cosines > threshold)
-            starts = np.searchsorted(rows, np.arange(len(cosines) + 1))
-            values = kernel.values(snap(cosines[rows, columns]))
-            self._parts.append((starts, columns.astype(np.int32), values))
+        improving = partial(
+            _improving, targets=targets, above=kernel.threshold(cover), kernel=kernel
+        )
+        parts = blocks(len(candidates), len(targets))
+        self._parts = list(backend.map(improving, candidates, parts))
         self._step = len(self._parts[0][0]) - 1 if self._parts else 1  # rows of a part
 
     def gain(self, row: int) -> float:
@@ -104,6 +108,17 @@ class SparseGains:
         starts, targets, values = self._parts[row // self._step]
         here = slice(starts[row % self._step], starts[row % self._step + 1])
         return targets[here], values[here]
+
+
+def _improving(
+    candidates: Points, part: slice, *, targets: FloatArray, above: FloatArray, kernel: Kernel
+) -> Pairs:
+    """The pairs of a block of candidates whose cosine is above a limit, which each target has."""
+    cosines = candidates[part] @ targets.T
+    rows, columns = np.nonzero(cosines > above)
+    starts = np.searchsorted(rows, np.arange(len(cosines) + 1))
+    values = kernel.values(snap(cosines[rows, columns]))
+    return starts, columns.astype(np.int32), values
 
 
 class FarthestGains:

@@ -8,7 +8,8 @@ import numpy.typing as npt
 
 from fmsel.seeds import generator
 from fmsel.selection.coverage.gains import DenseGains, FarthestGains, Gains, SparseGains
-from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, directions, snap
+from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, snap
+from fmsel.selection.geometry.points import Points, population_directions, subset
 from fmsel.selection.geometry.vectors import blocks
 from fmsel.selection.pool import Eligible, IntArray, Pool
 
@@ -70,7 +71,8 @@ def _grow_large(choice: "_Choice", kernel: Kernel, rng: np.random.Generator) -> 
         choice.grow(gains, some, looks_at)
     del gains
     if len(choice.picks) < choice.batch_size:
-        rest = SparseGains(*choice.problem(kernel, choice.candidates, targets))
+        problem = choice.problem(kernel, choice.candidates, targets)
+        rest = SparseGains(*problem, choice.backend)
         choice.grow(rest, choice.candidates)
 
 
@@ -85,15 +87,17 @@ class _Choice:
         points: (P, D) directions of the population.
         candidates: (M,) those that may be chosen at the start.
         picks: those chosen so far, in order.
+        backend: of the pool.
     """
 
     def __init__(
         self, pool: Pool, batch_size: int, weights: npt.NDArray[np.floating] | None
     ) -> None:
         self.population = pool.population
-        self.points = directions(pool.vectors(self.population))
+        self.points = population_directions(pool)
         self.candidates = np.searchsorted(self.population, pool.available)
         self.batch_size = batch_size
+        self.backend = pool.backend
         self.picks: list[int] = []
         self._held = np.searchsorted(self.population, pool.held)
         self._eligible = Eligible(pool)
@@ -103,12 +107,13 @@ class _Choice:
 
     def problem(
         self, kernel: Kernel, candidates: IntArray, targets: IntArray
-    ) -> tuple[Kernel, FloatArray, FloatArray, FloatArray, FloatArray]:
+    ) -> tuple[Kernel, Points, FloatArray, FloatArray, FloatArray]:
         """The arguments of `DenseGains` and `SparseGains`, given what is covered by now."""
         cover = np.zeros(len(targets), dtype=np.float32)
         if len(self._centres()):
             cover = kernel.values(self._closest(targets)) + np.float32(ROUNDING)
-        return kernel, self.points[candidates], self.points[targets], self._weights[targets], cover
+        points, weights = subset(self.points, candidates), self._weights[targets]
+        return kernel, points, self.points[targets], weights, cover
 
     def grow(self, gains: Gains, candidates: IntArray, size: int | None = None) -> None:
         """Take candidates by greatest gain, until there are `size` picks or nothing is gained."""

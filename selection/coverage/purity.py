@@ -1,17 +1,23 @@
 """The radius of ProbCover: as large as balls can be and hold one cluster only."""
 
+from functools import partial
+
 import numpy as np
 
 from fmsel.seeds import generator
 from fmsel.selection.coverage.kernels import FloatArray
-from fmsel.selection.geometry.kmeans import k_means
+from fmsel.selection.geometry.backend import Backend, Local
+from fmsel.selection.geometry.kmeans import IntArray, k_means
+from fmsel.selection.geometry.points import Points
 from fmsel.selection.geometry.vectors import blocks
 
 BALLS = 5_000  # whose purity is looked at; of more, a sample
 LARGEST = 2.0  # distance of two unit vectors
 
 
-def pure_radius(points: FloatArray, clusters: int, purity: float, seed: int) -> float:
+def pure_radius(
+    points: Points, clusters: int, purity: float, seed: int, backend: Backend | None = None
+) -> float:
     """The largest delta at which a share `purity` of the balls are pure, by k-means clusters.
 
     A ball, the points within a distance below delta of one of them, is pure where all of them are
@@ -23,18 +29,28 @@ def pure_radius(points: FloatArray, clusters: int, purity: float, seed: int) -> 
         clusters: K, the number of classes.
         purity: in 0..1.
         seed: of k-means and the sample of balls.
+        backend: where balls are compared with all points; None = here.
     Returns:
         A radius in 0..2; 2 where there is but one cluster.
     """
-    labels = k_means(points, min(clusters, len(points)), seed).labels
+    backend = backend or Local()
+    labels = k_means(points, min(clusters, len(points)), seed, backend).labels
     balls = np.arange(len(points))
     if len(balls) > BALLS:
         balls = np.sort(generator(seed, "balls").choice(balls, BALLS, replace=False))
+    look = partial(_nearest_others, centres=points[balls], own=labels[balls], labels=labels)
     nearest = np.full(len(balls), -1, dtype=np.float32)  # cosine with another cluster's points
-    for part in blocks(len(balls), len(points)):
-        cosines = points[balls[part]] @ points.T
-        cosines[labels[balls[part], None] == labels] = -1
-        nearest[part] = cosines.max(axis=1)
+    for found in backend.map(look, points, blocks(len(points), len(balls))):
+        np.maximum(nearest, found, out=nearest)
     radii = np.sort(np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0)))
     impure = int((1 - purity) * len(radii) + 1e-9)  # so many balls may be impure
     return float(min(radii[min(impure, len(radii) - 1)], LARGEST))
+
+
+def _nearest_others(
+    points: Points, part: slice, *, centres: FloatArray, own: IntArray, labels: IntArray
+) -> FloatArray:
+    """(B,) the greatest cosine of each of B centres with points of the block in other clusters."""
+    cosines = centres @ points[part].T
+    cosines[own[:, None] == labels[part]] = -1
+    return np.asarray(cosines.max(axis=1))

@@ -5,8 +5,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fmsel.selection.coverage.kernels import directions
 from fmsel.selection.geometry.kmeans import FloatArray, IntArray, k_means
+from fmsel.selection.geometry.points import Points, population_directions
 from fmsel.selection.pool import Eligible, Pool
 
 
@@ -14,7 +14,7 @@ class Clustered(NamedTuple):
     """P images, the population of a pool, in K clusters; rows count within the population."""
 
     images: IntArray  # (P,) global indices, ascending
-    points: FloatArray  # (P, D) directions
+    points: Points  # (P, D) directions
     labels: IntArray  # (P,) in [0, K)
     centres: FloatArray  # (K, D)
     rows: list[IntArray]  # of each cluster, ascending
@@ -37,9 +37,9 @@ def clustered(pool: Pool, k: int, seed: int) -> Clustered:
         k: at least 1; at most so many clusters as there are images.
     """
     images = pool.population
-    points = directions(pool.vectors(images))
+    points = population_directions(pool)
     k = min(k, len(images))
-    labels, centres = k_means(points, k, seed)
+    labels, centres = k_means(points, k, seed, pool.backend)
     ends = np.bincount(labels, minlength=k).cumsum()
     rows = np.split(np.argsort(labels, kind="stable"), ends[:-1])
     held = np.bincount(labels[np.searchsorted(images, pool.held)], minlength=k)

@@ -3,12 +3,16 @@
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fmsel.errors import DataError, OptionError
+from fmsel.selection.geometry.backend import Backend, Local
+
+if TYPE_CHECKING:  # the images' package, which this needs, takes long to import
+    from fmsel.embeddings.vectors.shards import Rows
 
 IntArray = npt.NDArray[np.int64]
 FloatArray = npt.NDArray[np.floating]
@@ -32,9 +36,10 @@ class Pool:
         groups: (N,) int64; of one group (a patient, a video, near-duplicates) at most one image is
             chosen, and none where one is labelled already. None = every image is its own group.
         scores: metric name -> (N,) floats, finite, higher = more prototypical.
-        features: (N, D) float32, finite; may be memory-mapped.
+        features: (N, D) float32, finite; may be memory-mapped, in shards too.
         probabilities: (N, C) of a trained network, in 0..1, rows sum to 1.
         history: (E, N) int64 classes that a run gave every image at its last E evaluations.
+        backend: where passes over all images run; the choice is the same by every one.
     """
 
     n: int
@@ -44,9 +49,10 @@ class Pool:
     candidates: IntArray | None = None
     groups: IntArray | None = None
     scores: Mapping[str, FloatArray] = field(default_factory=dict)
-    features: npt.NDArray[np.float32] | None = None
+    features: "Rows | None" = None
     probabilities: FloatArray | None = None
     history: IntArray | None = None
+    backend: Backend = field(default_factory=Local)
 
     def __post_init__(self) -> None:
         self._check_labels()
@@ -73,9 +79,10 @@ class Pool:
             )
 
     @staticmethod
-    def _check_rows(array: npt.NDArray[Any], shape: tuple[int, ...], what: str) -> None:
+    def _check_rows(array: "npt.NDArray[Any] | Rows", shape: tuple[int, ...], what: str) -> None:
         """Only one-dimensional arrays are searched for NaN: embeddings are checked when made."""
-        faulty = int((~np.isfinite(array)).sum()) if array.ndim == 1 else 0
+        flat = isinstance(array, np.ndarray) and array.ndim == 1
+        faulty = int((~np.isfinite(array)).sum()) if flat else 0
         if array.shape != shape or faulty:
             raise DataError(
                 f"{what} must be {shape[0]} finite numbers or rows, one an image, "

@@ -35,12 +35,14 @@ class Strategy(ABC):
         RANDOM: whether chance alone makes the choice, so that every replicate draws it anew.
         NESTED: whether a prefix of a choice is the choice of the smaller budget.
         NEEDS: what the pool must hold besides scores.
+        DISTRIBUTED: whether its passes over all images run on the pool's backend.
     """
 
     LABEL_USE: ClassVar[LabelUse]
     RANDOM: ClassVar[bool] = False
     NESTED: ClassVar[bool] = True
     NEEDS: ClassVar[tuple[Evidence, ...]] = ()
+    DISTRIBUTED: ClassVar[bool] = False
 
     @property
     def name(self) -> str:

@@ -36,7 +36,7 @@ class WithinClasses(Oracle):
                 f"{self.inner.name} reads labels itself, so it cannot run within classes; "
                 "leave one of the two out"
             )
-        for trait in ("RANDOM", "NESTED", "NEEDS"):
+        for trait in ("RANDOM", "NESTED", "NEEDS", "DISTRIBUTED"):
             object.__setattr__(self, trait, getattr(self.inner, trait))
 
     @property

@@ -39,9 +39,12 @@ def only_scores_file(folder: Path = SCORES_FOLDER) -> Path:
 
 
 def only_embeddings(data: ImageDataset, folder: Path = EMBEDDINGS_FOLDER) -> Path:
-    """The one embeddings file of these images; ArtefactError where there is none, or several."""
+    """The one embeddings file of these images; ArtefactError where there is none, or several.
+
+    Embeddings in shards are called by their .json.
+    """
     found = [
-        path.with_suffix(".npy")
+        vectors if (vectors := path.with_suffix(".npy")).exists() else path
         for path in sorted(folder.glob("*.json"))
         if read_json(path, "description of embeddings").get("dataset", {}).get("images_sha256")
         == data.images_sha256

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from fmsel.datasets import ImageDataset
 from fmsel.embeddings.vectors import Embeddings
+from fmsel.embeddings.vectors.shards import Rows, as_shards
 from fmsel.errors import OptionError
+from fmsel.selection.geometry.backend import Backend, Local
 from fmsel.selection.pool import IntArray, LabelUse, Pool
 from fmsel.selection.pool.pool import NONE, FloatArray
 from fmsel.selection.split.artefact import Split
@@ -20,7 +21,7 @@ class Known:
     """Evidence about the N images of a data set, and which of them are spoken for.
 
     Attributes:
-        features: (N, D) float32.
+        features: (N, D) float32, in shards too.
         probabilities: (N, C) of a trained run.
         history: (E, N) int64 classes at a run's last E evaluations.
         held: labels that are there already; the new split begins with them.
@@ -28,9 +29,10 @@ class Known:
         groups: (N,) int64; at most one image of each group is chosen.
         label_use: how far features and predictions read labels that nobody has yet.
         provenance: what all this came from, JSON-able.
+        backend: where passes over all images run; the choice is the same by every one.
     """
 
-    features: npt.NDArray[np.float32] | None = None
+    features: Rows | None = None
     probabilities: FloatArray | None = None
     history: IntArray | None = None
     held: Split | None = None
@@ -38,6 +40,7 @@ class Known:
     groups: IntArray | None = None
     label_use: LabelUse = "none"
     provenance: Mapping[str, Any] = field(default_factory=dict)
+    backend: Backend = field(default_factory=Local)
 
     @property
     def restricted(self) -> bool:
@@ -63,6 +66,9 @@ class Known:
                     f"image {both[0]} is labelled already and excluded too, as are {len(both)} in "
                     "all; take them out of one of the two lists"
                 )
+        features = self.features
+        if features is not None and not isinstance(self.backend, Local):
+            features = as_shards(features)
         candidates = None
         if len(self.excluded):
             candidates = np.setdiff1d(np.arange(len(data), dtype=np.int64), self.excluded)
@@ -74,9 +80,10 @@ class Known:
             candidates=candidates,
             groups=self.groups,
             scores=scores,
-            features=self.features,
+            features=features,
             probabilities=self.probabilities,
             history=self.history,
+            backend=self.backend,
         )
 
 
