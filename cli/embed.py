@@ -94,6 +94,7 @@ def embed(
     run = Path(encoder[4:]) if encoder and encoder.startswith("run:") else None
     folder = source if source and source.is_dir() else run
     title = folder.resolve().name if folder else source.stem if source else encoder or "patches"
+    title = f"run-{title}" if run else title
     name = title.replace(":", "-").replace("/", "-")  # of a file
     path = out or Path("embeddings") / f"{data.name}-{name}.npy"
     check_embeddings_output(path, force)

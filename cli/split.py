@@ -235,7 +235,6 @@ def split(
             f"{chosen.name} has no pass over all images that could run elsewhere; leave out --dask"
         )
     out = out or Path("splits") / request.file_name
-    check_output(out, force)
     with _backend(dask) as backend:  # at once, since reading may take long
         data, found, scores_file = load_inputs(
             needs_scores=bool(chosen.metrics),
@@ -245,7 +244,9 @@ def split(
             eval_fraction=eval_fraction,
             offline=offline,
             scores_path=scores,
-            source=source_of(chosen, run=run, embeddings=embeddings, labeled=labeled),
+            source=source_of(
+                chosen, dataset=dataset, run=run, embeddings=embeddings, labeled=labeled
+            ),
         )
         known = load_known(
             data,
@@ -257,6 +258,9 @@ def split(
             groups=groups,
             duplicates=near_duplicates,
         )
+        if alike := known.provenance.get("near_duplicates"):
+            print(f"near-duplicates: {alike['images']} images in {alike['groups']} groups")
+        check_output(out, force)  # once all that was asked for makes sense
         made = make_split(
             data,
             chosen,
@@ -313,7 +317,8 @@ def show(
     found = Split.load(file)
     percentiles = _index_table(found, scores, data_root)
     console = Console(markup=False)  # class and file names may hold brackets
-    console.print(_facts(found), _class_table(found), percentiles)
+    for part in (_facts(found), _class_table(found), percentiles):
+        console.print(part)
 
 
 @app.command()
@@ -413,6 +418,8 @@ def _summary(split: "Split") -> str:
         each = f"{least}" if least == most else f"{least} to {most}"
         classes = f", {each} of each of {len(counts)} classes"
     facts = f"{split.strategy}{classes}; reads labels: {_label_use(split)}"
+    if split.labels is None and not counts:
+        return f"{len(split)} images of {split.dataset} to label ({facts})"
     waiting = f", {split.awaited} of them awaited" if split.awaited else ""
     return f"{len(split)} labels of {split.dataset}{waiting} ({facts})"
 
@@ -477,8 +484,6 @@ def _index_table(split: "Split", scores_path: Path | None, data_root: Path | Non
     from fmsel.selection.split.inputs import is_made_from, load_split_data, matching_scores
 
     scores = matching_scores(split, scores_path)
-    if scores is None:
-        return "no percentiles: no scores of these images are in scores/; name a file with --scores"
     try:
         data = load_split_data(split, data_root=data_root)
         split.check(data, "the split")
@@ -486,6 +491,13 @@ def _index_table(split: "Split", scores_path: Path | None, data_root: Path | Non
     except FmselError:  # the images are not at hand: still show what the scores alone tell
         labels, ids = np.zeros(split.n, dtype=np.int64), np.array([""] * split.n)
         among = "all images"
+    if scores is None:
+        table = Table("index", "image", title="Images, in the order of the choice")
+        for index in split.indices:
+            table.add_row(str(index), ids[index])
+        return Group(
+            table, "no percentiles: scores/ holds no scores of them; name a file: --scores"
+        )
     table = Table("index", "image", *scores.arrays, title=f"Percentile in {among} (100 = typical)")
     percentiles = [
         100 * within_class_percentile(each, labels)[split.index_array]

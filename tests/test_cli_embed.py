@@ -125,8 +125,8 @@ def test_features_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["train", "--split", "forty.json", *words]) == 0
     encoder = ["--encoder", "run:runs/mine"]
     assert main(["embed", "digits", *encoder, "--device", "cpu"]) == 0
-    assert "wrote embeddings/digits-mine.npy (1,438 x 32 float32)" in capsys.readouterr().out
-    found = Embeddings.load(Path("embeddings/digits-mine.npy"))
+    assert "wrote embeddings/digits-run-mine.npy (1,438 x 32 float32)" in capsys.readouterr().out
+    found = Embeddings.load(Path("embeddings/digits-run-mine.npy"))
     expected = run_outputs(Path("runs/mine"), data, device="cpu")
     np.testing.assert_array_equal(found.features, expected.features)
     assert (found.encoder, found.uses_labels) == ("run:mine", True)
@@ -142,7 +142,7 @@ def test_features_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     assert reduced.features.shape == (1438, 3) and reduced.parameters["pca"] == 3
     assert "was trained on 1438 images of digits, not on" in refusal(capsys, *encoder)
     words = ["score", "digits", "--metric", "knn-density", "--embeddings"]
-    assert main([*words, "embeddings/digits-mine.npy"]) == 2  # it knows labels
+    assert main([*words, "embeddings/digits-run-mine.npy"]) == 2  # it knows labels
 
 
 def npy(rows: np.ndarray) -> Callable[[], None]:

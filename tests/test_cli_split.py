@@ -98,7 +98,7 @@ def test_random_with_a_number_is_label_free(words: list[str]) -> None:
 )
 def test_random_without_a_number_is_stratified(words: list[str]) -> None:
     fmsel(*words, "--dataset", "digits", "--seed", "5")
-    split = read("random.json")
+    split = read("random_stratified.json")
     assert (len(split), split.strategy, split.label_use) == (40, "random_stratified", "stratified")
     assert counts(split) == {4} and split.seed == 5
 
@@ -267,7 +267,9 @@ def test_unlabelled_images_are_sent_to_random(
         Image.fromarray(pixels).save(project / f"photos/train/{index}.png")
     write_scores(load_dataset("./photos"), "scores/photos.npz")
     for words in (["--protos", "2"], ["--random", "--per-class", "2"]):
-        assert "these images have none; use `--random N`" in refusal(capsys, *words)
+        assert "these images have none; choose by --budget N or --random N" in refusal(
+            capsys, *words
+        )
     fmsel("--random", "5")
     assert read("random.json").class_counts == {}
     fmsel("check", "splits/random.json")

@@ -90,7 +90,7 @@ def test_labels_held_come_first_and_are_not_chosen_again(digits: ImageDataset) -
 def test_a_choice_that_goes_on_from_an_oracle_is_one(digits: ImageDataset) -> None:
     embed(digits)
     fmsel("--random", "--per-class", "1", "--dataset", "digits")
-    fmsel("--strategy", "maxherding", "--budget", "5", "--labeled", "splits/random.json")
+    fmsel("--strategy", "maxherding", "--budget", "5", "--labeled", "splits/random_stratified.json")
     assert read("maxherding.json").label_use == "stratified"
 
 

@@ -394,7 +394,9 @@ def test_all_of_a_class_may_be_chosen() -> None:
 def test_choosing_within_classes_needs_labels() -> None:
     pool = Toy(labels=np.full(9, -1), class_names=(), scores={"m": np.arange(9.0)})
     for strategy in (Prototypes(metrics=("m",)), RandomStratified()):
-        with pytest.raises(DataError, match="these images have none; use `--random N`"):
+        with pytest.raises(
+            DataError, match="these images have none; choose by --budget N or --random N"
+        ):
             query(strategy, pool, batch_size=3)
     assert len(query(Random(), pool, batch_size=3)) == 3
 

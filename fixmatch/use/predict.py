@@ -14,8 +14,10 @@ from fmsel.datasets.images.decode import decode
 from fmsel.datasets.images.files import ImageFile, list_folders, list_images
 from fmsel.errors import DataError
 from fmsel.fixmatch.run.evaluate import BATCH
+from fmsel.fixmatch.run.record import SPLIT
 from fmsel.fixmatch.use.weights import Classifier, Trained, run_dataset
 from fmsel.progress import progress_bar
+from fmsel.selection.split import Split
 from fmsel.training.engine.device import Precision, autocast
 
 
@@ -27,7 +29,9 @@ class Images(NamedTuple):
 
 
 def unlabelled_images(run: Path, *, data_root: Path | None = None, offline: bool = False) -> Images:
-    """The images of a run's data set that have no label; ids as in the data set.
+    """The images of a run's data set that nobody has labelled; ids as in the data set.
+
+    Those that the run learned from are left out, though only its split has their labels.
 
     Args:
         run: the run folder.
@@ -37,12 +41,15 @@ def unlabelled_images(run: Path, *, data_root: Path | None = None, offline: bool
         ArtefactError: a broken run, or the images found are not those of the run.
     """
     data = run_dataset(run, data_root=data_root, offline=offline)
-    if data.labelled:
+    split = Split.load(run / SPLIT)
+    known = data.labels >= 0
+    known[split.index_array] |= split.given_labels(data) >= 0
+    if known.all():
         raise DataError(
             f"all {len(data)} images that {run} was trained on have a label in {data.name}; "
             f"name a folder of new images: fmsel predict {run} PATH"
         )
-    rows = np.flatnonzero(data.labels < 0)
+    rows = np.flatnonzero(~known)
     return Images(data.images[rows], data.ids[rows].tolist())
 
 

@@ -104,7 +104,7 @@ class Oracle(Strategy):
         if not (known[pool.available] >= 0).any():
             raise DataError(
                 "choosing within each class needs labels, and these images have none; "
-                "use `--random N`, which reads no labels"
+                "choose by --budget N or --random N, which read none"
             )
         return self._pick_by_class(pool, batch_size, seed, known)
 

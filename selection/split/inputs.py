@@ -11,7 +11,7 @@ from fmsel.datasets import ImageDataset, Source, load_dataset
 from fmsel.embeddings.vectors import Embeddings
 from fmsel.errors import ArtefactError, DataError, OptionError
 from fmsel.metrics.scores import Scores
-from fmsel.selection.pool import Strategy
+from fmsel.selection.pool import IntArray, Strategy
 from fmsel.selection.pool.strategy import HOW_TO_GET
 from fmsel.selection.split.artefact import Split
 from fmsel.selection.split.known import Known, embedded
@@ -65,6 +65,7 @@ def only_embeddings(data: ImageDataset, folder: Path = EMBEDDINGS_FOLDER) -> Pat
 def source_of(
     strategy: Strategy,
     *,
+    dataset: str | None = None,
     run: Path | None = None,
     embeddings: Path | None = None,
     labeled: Path | None = None,
@@ -72,7 +73,8 @@ def source_of(
     """Where the images lie by the first of the artefacts that a choice reads; None without any.
 
     Raises:
-        ArtefactError: a file that is missing or broken.
+        ArtefactError: a file that is missing or broken; or nothing is named, and embeddings/ holds
+            several files.
         DataError: the strategy reads a trained run, and none is named.
     """
     of_a_run = [each for each in strategy.NEEDS if each != "features"]
@@ -80,9 +82,15 @@ def source_of(
         raise DataError(f"{strategy.name} needs {HOW_TO_GET[of_a_run[0]]}")
     if labeled is not None:
         return Source.from_dict(Split.load(labeled).source)
-    if embeddings is None and run is None and "features" in strategy.NEEDS:
-        alone = sorted(EMBEDDINGS_FOLDER.glob("*.json"))
-        embeddings = alone[0].with_suffix(".npy") if len(alone) == 1 else None
+    if dataset is None and embeddings is None and run is None and "features" in strategy.NEEDS:
+        there = sorted(EMBEDDINGS_FOLDER.glob("*.json"))
+        if len(there) > 1:
+            raise ArtefactError(
+                f"{EMBEDDINGS_FOLDER}/ holds several embeddings "
+                f"({', '.join(each.stem for each in there)}); name one with --embeddings, or the "
+                "data set with --dataset"
+            )
+        embeddings = there[0] if there else None
     if embeddings is not None:
         described, what = embeddings.with_suffix(".json"), "description of embeddings"
     elif run is not None:
@@ -141,10 +149,24 @@ def load_known(
     if duplicates is not None:
         assert known.features is not None  # loaded above
         alike = near_duplicates(np.asarray(known.features), duplicates)
+        known = replace(
+            known,
+            provenance={**known.provenance, "near_duplicates": _counted(alike, duplicates)},
+        )
         apart = alike if apart is None else joined(apart, alike)
     if exclude is not None:
         known = replace(known, excluded=read_images(exclude, data))
+    named = {"labeled": labeled, "exclude": exclude, "groups": groups}
+    files = {option: path.name for option, path in named.items() if path is not None}
+    if files:
+        known = replace(known, provenance={**known.provenance, "files": files})
     return replace(known, groups=apart)
+
+
+def _counted(groups: IntArray, cosine: float) -> dict[str, float]:
+    sizes = np.unique(groups, return_counts=True)[1]
+    several = sizes[sizes > 1]
+    return {"cosine": cosine, "images": int(several.sum()), "groups": len(several)}
 
 
 def _check_learned(learned: Split, held: Split, where: Path) -> None:

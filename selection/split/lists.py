@@ -1,6 +1,7 @@
 """Which images to leave out, and which belong together: files that people write."""
 
 import csv
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -34,6 +35,8 @@ def read_images(path: Path, data: ImageDataset) -> IntArray:
         return split.index_array
     if path.suffix == ".csv":
         return np.array([index for index, _ in _rows(path, data)], dtype=np.int64)
+    if path.suffix == ".txt":
+        _check_indices(path)
     return import_split(path, data).index_array
 
 
@@ -52,8 +55,15 @@ def read_groups(path: Path, data: ImageDataset) -> IntArray:
         )
     groups = np.arange(len(data), dtype=np.int64)
     first: dict[str, int] = {}
+    named = 0
     for index, group in _rows(path, data, "group"):
         groups[index] = first.setdefault(group, index)
+        named += 1
+    if named < len(data):
+        warnings.warn(
+            f"{path} names {named} of {len(data)} images; each of the others is a group of its own",
+            stacklevel=2,
+        )
     return groups
 
 
@@ -121,6 +131,20 @@ def _rows(path: Path, data: ImageDataset, also: str | None = None) -> Iterator[t
                 yield index, (row[also] or "") if also else ""
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         raise ArtefactError(f"{path} cannot be read as a .csv ({error})") from error
+
+
+def _check_indices(path: Path) -> None:
+    """Say what to do with a list of names; what else is wrong is for `import_split` to say."""
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError):
+        return
+    for number, line in enumerate(lines, 1):
+        if line.strip() and not line.strip().lstrip("-").isdecimal():
+            raise ArtefactError(
+                f"{path}, line {number}: {line.strip()!r} is no index; put names into a .csv with "
+                "a column id"
+            )
 
 
 def _place(text: str, key: str, places: dict[str, int], count: int, where: str) -> int:

@@ -79,6 +79,11 @@ class Request:
             return found[0] if found[0] in WAYS else "protos"
         if "per_class" in given:
             raise OptionError(PER_CLASS)
+        if "clusters" in given:
+            raise OptionError(
+                "--clusters goes with --protos and --outliers, or with --strategy density_mix and "
+                "--budget; add one of them"
+            )
         raise OptionError(
             "nothing to choose: pass --random N, or --strategy NAME with --budget N (`fmsel split "
             "strategies` lists them), or --protos P and --outliers O, or --ratio with --per-class"
@@ -182,7 +187,7 @@ class Request:
     @property
     def file_name(self) -> str:
         """Default name of the split's file: random, mixed, …"""
-        return f"{'random' if self.random else self.published or self.chosen.name}.json"
+        return f"{self.published or self.chosen.name}.json"
 
     def batch_size(self, n_classes: int) -> int:
         """New labels in all, over `n_classes` classes."""
