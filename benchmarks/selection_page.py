@@ -19,6 +19,7 @@ from matplotlib.axes import Axes
 from scipy.stats import t as student
 
 from fmsel.artefacts import write_json, write_text
+from fmsel.experiments.loop.statistics import paired_gain
 from fmsel.experiments.selection_quality import chance_of_all_classes
 from fmsel.experiments.statistics import standard_deviation, welch_gain
 from fmsel.fixmatch.run.record import RunRecord
@@ -87,6 +88,32 @@ def strategies_table(rows: Rows) -> str:
     )
 
 
+def gains_table(rows: Rows, baseline: str) -> str:
+    """Of every choice that reads no label over the baseline, paired by seed, in points."""
+    found: dict[tuple[str, int], dict[int, float]] = defaultdict(dict)
+    for row in rows:
+        found[row["choice"], row["budget"]][row["seed"]] = row["accuracy"]
+    budgets = sorted({row["budget"] for row in rows})
+    names = {row["choice"] for row in rows if row["label_use"] == "none"} - {baseline}
+
+    def gain(name: str, budget: int) -> str:
+        ours, theirs = found[name, budget], found[baseline, budget]
+        seeds = sorted(ours.keys() & theirs.keys())
+        if all(ours[seed] == theirs[seed] for seed in seeds):
+            return "the same"
+        over = paired_gain([ours[seed] for seed in seeds], [theirs[seed] for seed in seeds])
+        interval = (
+            f" [{100 * over.low:+.1f}, {100 * over.high:+.1f}]" if over.low is not None else ""
+        )
+        return f"{100 * over.mean:+.1f}{interval}"
+
+    order = sorted(names, key=lambda name: -float(np.mean(list(found[name, 40].values()))))
+    return table(
+        ["strategy", *(f"{budget} labels" for budget in budgets)],
+        ([f"`{name}`", *(gain(name, budget) for budget in budgets)] for name in order),
+    )
+
+
 def _reads(row: Mapping[str, Any]) -> str:
     if row["label_use"] != "none":
         return "labels (oracle)"
@@ -125,7 +152,7 @@ def interval(values: Sequence[float]) -> float:
 
 def question_figure(results: Mapping[str, Rows], path: Path) -> None:
     figure = new_figure(11, 4.6 * len(results))
-    grid = figure.subplots(len(results), 2, squeeze=False)
+    grid = figure.subplots(len(results), 2, squeeze=False, sharey="row")
     for line, (title, rows) in zip(grid, results.items(), strict=True):
         accuracy = by_choice(rows, "accuracy")
         _curve(line[0], accuracy, "share", "share of prototypes; the rest is the extreme tail")
@@ -151,8 +178,10 @@ def _curve(
         level = 100 * float(np.mean(accuracy["random_stratified", budget]))
         axes.axhline(level, color=colour, lw=1.2, linestyle=":")
         axes.annotate(
-            f" {budget} labels",
+            f"{budget} labels",
             (xs[-1], means[-1]),
+            xytext=(8, 0),
+            textcoords="offset points",
             color=colour,
             fontsize=SMALL_SIZE,
             va="center",
@@ -227,6 +256,10 @@ def section(folder: Path) -> str:
         f"{chance_of_all_classes(40, 10):.2f}.",
         "Accuracy of a linear probe, %, at each number of labels:",
         strategies_table(rows),
+        "Gain over `random` in points, paired by seed, with the 95 % interval of a paired t-test:",
+        gains_table(rows, "random"),
+        "and over `random_stratified`, which reads the label of every image:",
+        gains_table(rows, "random_stratified"),
         "### Prototypes and outliers",
         "The same, for mixes of the most and the least prototypical images of each class:",
         question_table(load(folder / "question" / "choices.jsonl")),

@@ -6,6 +6,7 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
+from fmsel.selection.geometry.vectors import blocks
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 from fmsel.selection.pool.highest import highest_first
 
@@ -26,6 +27,9 @@ class Entropy(Strategy):
 
 def entropy(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
     """(N,) in 0..ln C, in nats, of (N, C) probabilities."""
-    chances = probabilities.astype(np.float64)
-    logs = np.log(chances, out=np.zeros_like(chances), where=chances > 0)
-    return np.asarray(-(chances * logs).sum(axis=1))
+    found = np.empty(len(probabilities))
+    for part in blocks(len(probabilities), 4 * probabilities.shape[1]):
+        chances = probabilities[part].astype(np.float64)
+        logs = np.log(chances, out=np.zeros_like(chances), where=chances > 0)
+        found[part] = -(chances * logs).sum(axis=1)
+    return found

@@ -1,12 +1,10 @@
 """`maxherding`: every image near a labelled one, by a Gaussian kernel."""
 
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
-from fmsel.errors import OptionError
 from fmsel.selection.coverage.greedy import greedy_cover
-from fmsel.selection.coverage.kernels import Gaussian
+from fmsel.selection.coverage.kernels import Gaussian, check_bandwidth
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 
 
@@ -27,8 +25,7 @@ class Maxherding(Strategy):
     sigma: float = 1.0
 
     def __post_init__(self) -> None:
-        if not 0 < self.sigma < inf:
-            raise OptionError(f"sigma must be above 0 and finite, got {self.sigma:g}")
+        check_bandwidth(self.sigma)
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         return greedy_cover(pool, Gaussian(self.sigma), batch_size, seed)

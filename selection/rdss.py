@@ -1,7 +1,7 @@
 """`rdss`: images that are like all images, by a Gaussian kernel, and unlike each other."""
 
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import sqrt
 from typing import ClassVar
 
 import numpy as np
@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fmsel.errors import OptionError
 from fmsel.seeds import generator
-from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, Kernel
+from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, Kernel, check_bandwidth
 from fmsel.selection.geometry.backend import Backend, Local
 from fmsel.selection.geometry.herd import herd
 from fmsel.selection.geometry.passes import kernel_sums, own_kernel_sums
@@ -52,8 +52,8 @@ class Rdss(Strategy):
     def __post_init__(self) -> None:
         if self.alpha is not None and not 0 <= self.alpha <= 1:
             raise OptionError(f"alpha must be in 0..1, got {self.alpha:g}")
-        if self.sigma is not None and not 0 < self.sigma < inf:
-            raise OptionError(f"sigma must be above 0 and finite, got {self.sigma:g}")
+        if self.sigma is not None:
+            check_bandwidth(self.sigma)
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         points = population_directions(pool)

@@ -6,9 +6,8 @@ from typing import ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from fmsel.errors import OptionError
 from fmsel.selection.coverage.greedy import greedy_cover
-from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, directions
+from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, check_bandwidth, directions
 from fmsel.selection.geometry.vectors import blocks
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 
@@ -34,8 +33,8 @@ class Uherding(Strategy):
     sigma: float | None = None
 
     def __post_init__(self) -> None:
-        if self.sigma is not None and not 0 < self.sigma < np.inf:
-            raise OptionError(f"sigma must be above 0 and finite, got {self.sigma:g}")
+        if self.sigma is not None:
+            check_bandwidth(self.sigma)
 
     def bandwidth(self, pool: Pool) -> float:
         """`sigma`, or the one that the labelled images of the pool give."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
 from typing import ClassVar
 
 import numpy as np
@@ -18,6 +17,8 @@ FloatArray = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 
 SAME = 1e-6  # squared distances below are rounding errors; they and their means count as this
+
+LARGEST, STEEPEST = 1e6, 10.0  # strength and exponent whose powers float32 can hold
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,12 @@ class Usl(Strategy):
     def __post_init__(self) -> None:
         if self.neighbours is not None and self.neighbours < 1:
             raise OptionError(f"neighbours must be 1 or more, got {self.neighbours}")
-        if not 0 <= self.strength < inf:
-            raise OptionError(f"strength must be 0 or more and finite, got {self.strength:g}")
-        if not (0 < self.alpha < inf and self.horizon > 0):
+        if not 0 <= self.strength <= LARGEST:
+            raise OptionError(f"strength must be in 0..{LARGEST:g}, got {self.strength:g}")
+        if not (0 < self.alpha <= STEEPEST and self.horizon > 0):
             raise OptionError(
-                f"alpha and horizon must be above 0, got {self.alpha:g} and {self.horizon:g}"
+                f"alpha must be above 0 and at most {STEEPEST:g}, and horizon above 0, got "
+                f"{self.alpha:g} and {self.horizon:g}"
             )
         if not 0 <= self.momentum <= 1:
             raise OptionError(f"momentum must be in 0..1, got {self.momentum:g}")

@@ -106,7 +106,7 @@ def test_excluded_images_are_left_out(digits: ImageDataset) -> None:
     fmsel("--strategy", "maxherding", "--budget", "8", "--exclude", "first.json")
     split = read("maxherding.json")
     assert not set(split.indices) & set(Split.load(Path("first.json")).indices)
-    assert split.provenance["excluded"] == 8
+    assert split.provenance["excluded"]["images"] == 8
 
 
 def test_one_image_of_each_group(digits: ImageDataset) -> None:
@@ -115,7 +115,7 @@ def test_one_image_of_each_group(digits: ImageDataset) -> None:
     fmsel("--random", "30", "--dataset", "digits", "--groups", "g.csv")
     split = read("random.json")
     assert len({index % 30 for index in split.indices}) == 30
-    assert split.provenance["groups"] == 30
+    assert split.provenance["groups"]["number"] == 30
 
 
 def test_near_duplicates_are_kept_apart(digits: ImageDataset) -> None:
@@ -140,6 +140,38 @@ def test_prototypes_and_outliers_of_clusters_read_no_labels(digits: ImageDataset
     assert split.parameters["clusters"] == 7 and split.parameters["ratio"] == 2 / 3
 
 
+def test_per_class_means_a_class_also_where_a_strategy_has_clusters(digits: ImageDataset) -> None:
+    embed(digits)
+    fmsel("--strategy", "density_mix", "--clusters", "3", "--per-class", "2")
+    assert set(read("density_mix_within_classes.json").class_counts.values()) == {2}
+
+
+def test_groups_made_of_embeddings_that_know_labels_make_an_oracle(digits: ImageDataset) -> None:
+    embed(digits, uses_labels=True)
+    words = ("--random", "5", "--dataset", "digits", "--near-duplicates", "0.99")
+    fmsel(*words)
+    split = read("random.json")
+    assert split.label_use == "training"
+    assert split.provenance["near_duplicates"]["cosine"] == 0.99
+
+
+def test_other_exclusions_are_other_provenance(digits: ImageDataset) -> None:
+    made = []
+    for images in ("5\n6\n", "700\n800\n"):
+        Path("e.txt").write_text(images)
+        fmsel("--random", "5", "--dataset", "digits", "--exclude", "e.txt", "--force")
+        made.append(read("random.json").provenance["excluded"])
+    assert made[0]["images"] == made[1]["images"] == 2
+    assert made[0]["sha256"] != made[1]["sha256"]
+
+
+def test_a_foreign_json_among_the_embeddings_is_passed_over(digits: ImageDataset) -> None:
+    embed(digits)
+    Path("embeddings/notes.json").write_text('{"dataset": "digits"}')
+    fmsel("--strategy", "maxherding", "--budget", "5", "--dataset", "digits")
+    assert len(read("maxherding.json")) == 5
+
+
 def test_strategies_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     fmsel("strategies")
     out = capsys.readouterr().out
@@ -154,7 +186,8 @@ BAD = [
     (["--strategy", "maxherding", "--budget", "1500"], "cannot choose 1500 of 1438 images"),
     (["--strategy", "maxherding", "--budget", "4", "--set", "sigma"], "--set takes KEY=VALUE"),
     (["--strategy", "maxherding", "--budget", "4", "--set", "sigma=x"], "sigma takes a number"),
-    (["--strategy", "maxherding", "--budget", "4", "--set", "sigma=-1"], "sigma must be above 0"),
+    (["--strategy", "maxherding", "--budget", "4", "--set", "sigma=-1"], "sigma must be in 0.001"),
+    (["--strategy", "rdss", "--budget", "4", "--set", "sigma=1e-200"], "sigma must be in 0.001"),
     (["--strategy", "maxherding", "--budget", "4", "--set", "width=1"], "has no parameter 'width'"),
     (["--strategy", "maxherding", "--budget", "4", "--clusters", "3"], "no parameter 'clusters'"),
     (["--strategy", "maxherding", "--budget", "4", "--protos", "2"], "does not go with --protos"),

@@ -25,6 +25,8 @@ from fmsel.fixmatch.run.history import no_history, with_row
 from fmsel.fixmatch.run.session import Session
 from fmsel.fixmatch.use import load_trained, outputs, run_outputs
 from fmsel.fixmatch.use.embed import run_embeddings
+from fmsel.selection.margin import Margin
+from fmsel.selection.random import Random
 from fmsel.selection.random_stratified import RandomStratified
 from fmsel.selection.split import Split, make_split
 from fmsel.training.augment.weak import to_float
@@ -422,8 +424,21 @@ def test_a_run_starts_from_the_averaged_weights_of_another(
     assert [row["step"] for row in rows_of(tmp_path / "warm")] == [5, 10, 15, 20]
     config = json.loads((tmp_path / "warm" / "config.json").read_text())
     expected_record = {"run": "first", "step": 20, "config_sha256": sha256_file(trained / CONFIG)}
-    assert config["init"] == expected_record
+    assert config["init"] == {**expected_record, "label_use": "stratified"}
     assert json.loads((trained / CONFIG).read_text())["init"] is None
+
+
+def test_what_a_start_learned_from_counts_for_all_that_go_on_from_it(
+    trained: Path, data: ImageDataset, tmp_path: Path
+) -> None:
+    """Or else labels that an oracle chose would reach a label-free choice through the weights."""
+    own = make_split(data, Random(), batch_size=40)
+    train(own, data, None, SMOKE, tmp_path / "second", **OPTIONS, init_from=trained)
+    train(own, data, None, SMOKE, tmp_path / "third", **OPTIONS, init_from=tmp_path / "second")
+    found = run_outputs(tmp_path / "third", data, device="cpu")
+    assert (found.split.label_use, found.label_use) == ("none", "stratified")
+    chosen = make_split(data, Margin(), batch_size=5, known=found.known)
+    assert chosen.label_use == "stratified"
 
 
 def test_a_run_that_started_from_another_resumes_as_such(

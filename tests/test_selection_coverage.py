@@ -301,8 +301,8 @@ def test_the_choice_does_not_depend_on_threads(strategy: Strategy) -> None:
         (lambda: Probcover(float("nan")), "delta must be above 0"),
         (lambda: Probcover(clusters=1), "clusters must be 2 or more, got 1"),
         (lambda: Probcover(purity=1.5), r"purity must be in 0\.\.1, got 1\.5"),
-        (lambda: Maxherding(0), "sigma must be above 0 and finite, got 0"),
-        (lambda: Uherding(-1), "sigma must be above 0 and finite, got -1"),
+        (lambda: Maxherding(0), r"sigma must be in 0\.001\.\.1000, got 0"),
+        (lambda: Uherding(-1), r"sigma must be in 0\.001\.\.1000, got -1"),
     ],
 )
 def test_unusable_parameters_are_refused(make: Any, sentence: str) -> None:

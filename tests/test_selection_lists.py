@@ -38,12 +38,30 @@ def test_images_are_read_from_every_form(tmp_path: Path) -> None:
         assert read_images(tmp_path / name, DATA).tolist() == [5, 2]
 
 
+@pytest.mark.filterwarnings("ignore:.*gives 3 of 8 images a group")
 def test_groups_are_read_and_images_not_named_stand_alone(tmp_path: Path) -> None:
     path = tmp_path / "g.csv"
     path.write_text("id,group\nward/0.png,ann\nward/3.png,ben\nward/6.png,ann\n")
     groups = read_groups(path, DATA)
     assert groups[0] == groups[6]
     assert len(np.unique(groups)) == 7
+
+
+@pytest.mark.filterwarnings("ignore:.*gives 2 of 8 images a group")
+def test_an_empty_group_joins_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "g.csv"
+    path.write_text("index,group\n0,\n1, \n2,ann\n3,ann\n")
+    groups = read_groups(path, DATA)
+    assert groups[2] == groups[3]
+    assert len(np.unique(groups)) == 7
+
+
+def test_a_pair_just_below_the_cosine_is_no_near_duplicate() -> None:
+    angle = np.arccos(np.array([0.97995, 0.98005]))
+    rows = np.stack([np.cos(angle), np.sin(angle)], axis=1)
+    for row, together in zip(rows, (False, True), strict=True):
+        pair = np.array([[1, 0], row], dtype=np.float32)
+        assert (len(np.unique(near_duplicates(pair, 0.98))) == 1) == together
 
 
 @pytest.mark.parametrize(

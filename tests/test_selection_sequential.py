@@ -286,8 +286,8 @@ def test_k_center_takes_copies_last() -> None:
     [
         (lambda: Rdss(alpha=-0.1), r"alpha must be in 0\.\.1, got -0\.1"),
         (lambda: Rdss(alpha=float("nan")), r"alpha must be in 0\.\.1, got nan"),
-        (lambda: Rdss(sigma=0), "sigma must be above 0 and finite, got 0"),
-        (lambda: Rdss(sigma=float("inf")), "sigma must be above 0 and finite, got inf"),
+        (lambda: Rdss(sigma=0), r"sigma must be in 0\.001\.\.1000, got 0"),
+        (lambda: Rdss(sigma=float("inf")), r"sigma must be in 0\.001\.\.1000, got inf"),
     ],
 )
 def test_unusable_parameters_are_refused(make: Any, sentence: str) -> None:

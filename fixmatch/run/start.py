@@ -14,7 +14,8 @@ from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.averaged import averaged_network, last_checkpoint, read_recipe
-from fmsel.fixmatch.run.record import CONFIG
+from fmsel.fixmatch.run.record import CONFIG, read_run_config
+from fmsel.selection.split.known import first_use
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -23,11 +24,22 @@ class Start:
 
     Attributes:
         weights: a network's state dict on the CPU.
-        record: run (its name), step (of its checkpoint) and config_sha256.
+        record: run (its name), step (of its checkpoint), config_sha256, and label_use: how far
+            the choice of all labels that it learned from, its own start's too, read others.
     """
 
     weights: Mapping[str, Tensor]
     record: Mapping[str, Any]
+
+
+def learned_label_use(config: Mapping[str, Any]) -> str:
+    """The first oracle's use of labels among a run's split and the runs it started from.
+
+    Args:
+        config: what config.json holds.
+    """
+    init, split = config.get("init") or {}, config.get("split") or {}
+    return str(first_use(split.get("label_use", "none"), init.get("label_use", "none")))
 
 
 def load_start(run: Path, data: ImageDataset, config: FixMatchConfig) -> Start:
@@ -61,5 +73,6 @@ def load_start(run: Path, data: ImageDataset, config: FixMatchConfig) -> Start:
             "run": run.resolve().name,
             "step": state["step"],
             "config_sha256": sha256_file(run / CONFIG),
+            "label_use": learned_label_use(read_run_config(run)),
         },
     )

@@ -16,7 +16,8 @@ from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.fixmatch.run.averaged import read_recipe
 from fmsel.fixmatch.run.evaluate import BATCH
-from fmsel.fixmatch.run.record import OUTPUTS, SPLIT
+from fmsel.fixmatch.run.record import OUTPUTS, SPLIT, read_run_config
+from fmsel.fixmatch.run.start import learned_label_use
 from fmsel.fixmatch.use.weights import Trained, load_trained, other_images
 from fmsel.progress import progress_bar
 from fmsel.selection.split import Split
@@ -47,6 +48,8 @@ class RunOutputs:
         step: of the checkpoint.
         config_sha256: of the run's config.json.
         split: the labels that the run learned from.
+        label_use: how far the choice of all labels that the network learned from, those of runs
+            that it started from too, read labels that nobody has.
     """
 
     run: Path
@@ -56,6 +59,7 @@ class RunOutputs:
     step: int
     config_sha256: str
     split: Split
+    label_use: Any  # a `LabelUse`, or "unknown"
 
     @cached_property
     def sha256(self) -> str:
@@ -72,7 +76,7 @@ class RunOutputs:
             "config_sha256": self.config_sha256,
             "split_sha256": self.split.sha256,
             "labels": len(self.split),
-            "label_use": self.split.label_use,
+            "label_use": self.label_use,
         }
 
     @property
@@ -83,6 +87,7 @@ class RunOutputs:
             probabilities=self.probabilities,
             history=self.history,
             held=self.split,
+            label_use=self.label_use,
             provenance={"run": {**self.provenance, "sha256": self.sha256}},
         )
 
@@ -133,6 +138,7 @@ def run_outputs(
         step=trained.step,
         config_sha256=trained.config_sha256,
         split=split,
+        label_use=learned_label_use(read_run_config(run)),
     )
 
 

@@ -6,10 +6,21 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
+from fmsel.errors import OptionError
 from fmsel.selection.geometry.vectors import unit
 
 FloatArray = npt.NDArray[np.float32]
 ROUNDING = 1e-6  # how exactly cosines are known, and the least improvement that counts
+
+
+# Bandwidths between vectors of length 1 that float32 can tell from 0 and from infinity.
+NARROWEST, WIDEST = 1e-3, 1e3
+
+
+def check_bandwidth(sigma: float) -> None:
+    """OptionError where no kernel of this bandwidth can be computed."""
+    if not NARROWEST <= sigma <= WIDEST:
+        raise OptionError(f"sigma must be in {NARROWEST:g}..{WIDEST:g}, got {sigma:g}")
 
 
 class Kernel(Protocol):

@@ -27,6 +27,7 @@ class WithinClasses(Oracle):
     """
 
     LABEL_USE: ClassVar[LabelUse] = "stratified"
+    NESTED: ClassVar[bool] = False  # a larger share of one class may close groups of another
 
     inner: Strategy
 
@@ -36,7 +37,7 @@ class WithinClasses(Oracle):
                 f"{self.inner.name} reads labels itself, so it cannot run within classes; "
                 "leave one of the two out"
             )
-        for trait in ("RANDOM", "NESTED", "NEEDS", "DISTRIBUTED"):
+        for trait in ("RANDOM", "NEEDS", "DISTRIBUTED"):
             object.__setattr__(self, trait, getattr(self.inner, trait))
 
     @property

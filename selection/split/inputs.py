@@ -14,7 +14,7 @@ from fmsel.metrics.scores import Scores
 from fmsel.selection.pool import IntArray, Strategy
 from fmsel.selection.pool.strategy import HOW_TO_GET
 from fmsel.selection.split.artefact import Split
-from fmsel.selection.split.known import Known, embedded
+from fmsel.selection.split.known import Known, embedded, first_use
 from fmsel.selection.split.lists import joined, near_duplicates, read_groups, read_images
 
 # Where `fmsel score` and `fmsel embed` write, seen from the working folder.
@@ -38,6 +38,12 @@ def only_scores_file(folder: Path = SCORES_FOLDER) -> Path:
     return found[0]
 
 
+def _images_of(described: Path) -> str | None:
+    """The sha256 of the images that a JSON is about; None where it tells of none."""
+    dataset = read_json(described, "description of embeddings").get("dataset")
+    return dataset.get("images_sha256") if isinstance(dataset, Mapping) else None
+
+
 def only_embeddings(data: ImageDataset, folder: Path = EMBEDDINGS_FOLDER) -> Path:
     """The one embeddings file of these images; ArtefactError where there is none, or several.
 
@@ -46,8 +52,7 @@ def only_embeddings(data: ImageDataset, folder: Path = EMBEDDINGS_FOLDER) -> Pat
     found = [
         vectors if (vectors := path.with_suffix(".npy")).exists() else path
         for path in sorted(folder.glob("*.json"))
-        if read_json(path, "description of embeddings").get("dataset", {}).get("images_sha256")
-        == data.images_sha256
+        if _images_of(path) == data.images_sha256
     ]
     if not found:
         raise ArtefactError(
@@ -136,7 +141,7 @@ def load_known(
         known = replace(
             known,
             features=more.features,
-            label_use=more.label_use,
+            label_use=first_use(known.label_use, more.label_use if wanted else "none"),
             provenance={**known.provenance, **more.provenance},
         )
     if labeled is not None:
@@ -151,6 +156,7 @@ def load_known(
         alike = near_duplicates(np.asarray(known.features), duplicates)
         known = replace(
             known,
+            groups_label_use=known.label_use,
             provenance={**known.provenance, "near_duplicates": _counted(alike, duplicates)},
         )
         apart = alike if apart is None else joined(apart, alike)

@@ -28,6 +28,7 @@ class Known:
         excluded: (X,) images never to choose.
         groups: (N,) int64; at most one image of each group is chosen.
         label_use: how far features and predictions read labels that nobody has yet.
+        groups_label_use: how far what the groups were made from did.
         provenance: what all this came from, JSON-able.
         backend: where passes over all images run; the choice is the same by every one.
     """
@@ -39,6 +40,7 @@ class Known:
     excluded: IntArray = field(default_factory=NONE.copy)
     groups: IntArray | None = None
     label_use: LabelUse = "none"
+    groups_label_use: LabelUse = "none"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     backend: Backend = field(default_factory=Local)
 
@@ -85,6 +87,11 @@ class Known:
             history=self.history,
             backend=self.backend,
         )
+
+
+def first_use(*uses: str) -> Any:
+    """The first that is an oracle's, else "none"."""
+    return next((use for use in uses if use != "none"), "none")
 
 
 def embedded(data: ImageDataset, embeddings: Embeddings, file: str) -> Known:

@@ -16,6 +16,7 @@ from fmsel.selection.pool import IntArray
 from fmsel.selection.split.artefact import Split
 from fmsel.selection.split.exchange import import_split
 
+ROUNDING = 4e-6  # of squared distances between float32 vectors of length 1
 NEIGHBOURS = 50  # of each image, looked at for near-duplicates; longer chains join through others
 
 
@@ -57,11 +58,12 @@ def read_groups(path: Path, data: ImageDataset) -> IntArray:
     first: dict[str, int] = {}
     named = 0
     for index, group in _rows(path, data, "group"):
-        groups[index] = first.setdefault(group, index)
-        named += 1
+        if group.strip():  # an empty cell, as tables have for what is missing, joins nothing
+            groups[index] = first.setdefault(group.strip(), index)
+            named += 1
     if named < len(data):
         warnings.warn(
-            f"{path} names {named} of {len(data)} images; each of the others is a group of its own",
+            f"{path} gives {named} of {len(data)} images a group; each of the others stands alone",
             stacklevel=2,
         )
     return groups
@@ -85,7 +87,7 @@ def near_duplicates(features: npt.NDArray[np.float32], cosine: float) -> IntArra
     if count < 2:
         return np.arange(count, dtype=np.int64)
     found = nearest_neighbours(unit(features), min(NEIGHBOURS, count - 1))
-    near = found.distances <= np.sqrt(2 - 2 * cosine) + 1e-3  # rounding of float32 unit vectors
+    near = found.distances.astype(np.float64) ** 2 <= 2 - 2 * cosine + ROUNDING
     rows = np.repeat(np.arange(count), near.sum(axis=1))
     pairs = coo_array((np.ones(len(rows)), (rows, found.indices[near])), shape=(count, count))
     return np.asarray(connected_components(pairs, directed=False)[1], dtype=np.int64)
@@ -152,6 +154,6 @@ def _place(text: str, key: str, places: dict[str, int], count: int, where: str) 
         if text not in places:
             raise ArtefactError(f"{where}: there is no image with the id {text!r}")
         return places[text]
-    if not text.isdecimal() or int(text) >= count:
+    if not text.isdecimal() or len(text) > 18 or int(text) >= count:
         raise ArtefactError(f"{where}: index {text!r} is not one of 0..{count - 1}")
     return int(text)

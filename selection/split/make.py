@@ -6,12 +6,13 @@ from typing import Any
 
 import numpy as np
 
+from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.metrics.scores import Scores
 from fmsel.selection.pool import Strategy, strategy_class, strategy_names
 from fmsel.selection.split.artefact import Split, class_counts, count_labels
-from fmsel.selection.split.known import Known
+from fmsel.selection.split.known import Known, first_use
 
 
 def make_split(
@@ -77,7 +78,7 @@ def _label_use(strategy: Strategy, known: Known) -> str:
     """The first use of labels among the choice, the evidence that it reads, and the labels held."""
     reads = known.label_use if strategy.NEEDS else "none"
     held = known.held.label_use if known.held is not None else "none"
-    return next((use for use in (strategy.LABEL_USE, reads, held) if use != "none"), "none")
+    return str(first_use(strategy.LABEL_USE, reads, known.groups_label_use, held))
 
 
 def _restrictions(known: Known) -> dict[str, Any]:
@@ -90,9 +91,14 @@ def _restrictions(known: Known) -> dict[str, Any]:
             "labels": len(known.held),
         }
     if len(known.excluded):
-        said["excluded"] = len(known.excluded)
+        excluded = np.sort(known.excluded)
+        said["excluded"] = {"images": len(excluded), "sha256": sha256_array(excluded)}
     if known.groups is not None:
-        said["groups"] = len(np.unique(known.groups))
+        numbered = np.unique(known.groups, return_index=True, return_inverse=True)
+        said["groups"] = {
+            "number": len(numbered[0]),
+            "sha256": sha256_array(numbered[1][numbered[2]]),  # by their first images
+        }
     return said
 
 

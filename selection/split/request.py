@@ -197,7 +197,7 @@ class Request:
         if isinstance(self.chosen, Published):
             return self.chosen.size
         each = self.per_class or (self.protos or 0) + (self.outliers or 0)
-        if self.clusters is not None:
+        if self.clusters is not None and self.strategy is None:
             return each * self.clusters
         return each * max(n_classes, 1)  # without classes the strategy says that it needs labels
 
