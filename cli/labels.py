@@ -1,5 +1,6 @@
 """`fmsel labels`: the images of a split out to people, and their answers back."""
 
+import shlex
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
@@ -40,10 +41,12 @@ def export(
 
     A table has the columns index, id, image, label and annotator; fill in the last two. Tasks
     come with the labelling interface, FILE.xml. Images of built-in data sets are written into the
-    folder FILE-images.
+    folder FILE-images, enlarged. A file that holds labels is never replaced.
     """
     from fmsel.errors import OptionError
     from fmsel.labeling import export_csv, export_label_studio
+    from fmsel.labeling.answers import listed
+    from fmsel.labeling.pictures import awaiting
     from fmsel.labeling.read import check_suffix
     from fmsel.selection.split import Split
     from fmsel.selection.split.inputs import load_split_data
@@ -62,6 +65,9 @@ def export(
         )
     for path in paths:
         print(f"wrote {path}")
+    count = len(awaiting(found, data, everything))
+    print(f"{count} images of {data.name} to label; the classes are {listed(data.class_names)}")
+    print(_next(to, split, data_root))
 
 
 @app.command("import")
@@ -81,17 +87,23 @@ def import_command(
     relabel: Annotated[
         bool, typer.Option("--relabel", help="Let the answers replace labels of the split.")
     ] = False,
+    drop: Annotated[
+        bool,
+        typer.Option(
+            "--drop-unlabelled", help="Leave out images that still have no label, so as to train."
+        ),
+    ] = False,
     data_root: DataRoot = None,
     force: Force = False,
 ) -> None:
     """Make a split with the labels that people gave; images without one wait.
 
-    Labels are class names, exactly as in the data set; empty, "unsure" and "none of these" are
-    none.
+    Labels are names of classes. An empty one is not answered yet; "skip", "unsure" and "none of
+    these" are answers without a class.
     """
     from fmsel.artefacts import check_output
     from fmsel.labeling import apply_answers, read_answers
-    from fmsel.labeling.apply import last_record, parse_agreement
+    from fmsel.labeling.apply import drop_unlabelled, last_record, parse_agreement
     from fmsel.selection.split import Split
     from fmsel.selection.split.inputs import load_split_data
 
@@ -102,15 +114,42 @@ def import_command(
     data = load_split_data(before, data_root=data_root)
     before.check(data, str(split))
     made = apply_answers(before, data, answers, agreement=rule, relabel=relabel)
+    total, given = len(made), len(made) - made.awaited
+    if drop:
+        made = drop_unlabelled(made)
     made.save(out, force)
-    given = len(made) - made.awaited
-    print(f"wrote {out}: {given} of {len(made)} images of {made.dataset} have a label")
+    print(f"wrote {out}: {given} of {total} images of {made.dataset} have a label")
     print(_told(last_record(made)))
+    if made.awaited:
+        print(
+            f"next: `fmsel labels export {shlex.quote(str(out))}` for the other {made.awaited}, or "
+            "the same command with --drop-unlabelled --force to leave them out"
+        )
+    else:
+        print(f"next: fmsel train --split {shlex.quote(str(out))}")
 
 
 def _told(record: Mapping[str, Any]) -> str:
+    counts = {
+        "labelled": record["labelled"],
+        "still empty": record["unanswered"],
+        "skipped": record["skipped"],
+        "disagreed upon": record["disagreements"],
+        "replaced": record["replaced"],
+        "left out": len(record.get("dropped", ())),
+    }
+    shown = [f"{count} {what}" for what, count in counts.items() if count or what == "labelled"]
     who = ", ".join(f"{name} {count}" for name, count in record["annotators"].items())
-    return (
-        f"{record['file']}: {record['labelled']} labelled, {record['disagreements']} disagreed "
-        f"upon, {record['skipped']} skipped or unsure, {record['replaced']} replaced; by {who}"
-    )
+    return f"{record['file']}: {', '.join(shown)}; by {who}"
+
+
+def _next(to: Path, split: Path, data_root: Path | None) -> str:
+    """What to do with the file that was written."""
+    answers, task = to, f"fill in the labels in {to}"
+    if to.suffix != ".csv":
+        answers = to.with_name(f"{to.stem}-answers.json")
+        task = f"label the tasks, export them as {answers}"
+    words = ["fmsel", "labels", "import", str(answers), "--split", str(split)]
+    words += ["--out", str(split.with_name(f"{split.stem}-labelled.json"))]
+    words += ["--data-root", str(data_root)] if data_root is not None else []
+    return f"next: {task}, then {shlex.join(words)}"

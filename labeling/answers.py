@@ -1,5 +1,6 @@
 """`Answers`: what people said of images, in the one form that every source is read into."""
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -10,7 +11,8 @@ from fmsel.errors import ArtefactError, DataError
 
 NO_CLASS = ("none of these", "unsure")  # what people may choose in place of a class
 SKIP = "skip"
-DIGITS = 18  # of the largest index that can be meant
+SHOWN = 10  # mistakes, or names of classes, in one sentence
+INDEX = re.compile(r"([0-9]{1,18})(\.0{1,18})?")  # a spreadsheet may write 31 as 31.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,8 +24,9 @@ class Answer:
         index: of the image in the data set; None = `id` tells.
         id: the image's id in the data set; None = `index` tells. Where both are there, they must
             be of one image.
-        choice: the name of a class; or, in any case of letters, one of `NO_CLASS` or "skip";
-            empty = skipped.
+        choice: the name of a class; or one of `NO_CLASS` or "skip"; empty = skipped, in a source
+            that tells a skip from an image that nobody answered about. Upper or lower case is one,
+            unless two classes differ in nothing else.
         annotator: who answered; empty = unknown.
         time: when, with a time zone; None = unknown.
         dataset: name of the data set that the source says it is about; None = it does not say.
@@ -60,17 +63,39 @@ def check_classes(data: ImageDataset) -> None:
     """DataError where a data set has no classes."""
     if not data.class_names:
         raise DataError(
-            f"{data.name} has no classes that people could choose from; name them by folders, "
-            "PATH/<class>/*, with some images in each"
+            f"{data.name} has no classes that people could choose from; name them in a file "
+            "classes.txt beside the images, a line a class, or by folders, PATH/<class>/*, with "
+            "some images in each"
         )
+
+
+def check_mistakes(source: str, mistakes: Sequence[str], mend: str = "") -> None:
+    """ArtefactError that tells all mistakes of a source, or the first `SHOWN`, in one sentence.
+
+    Args:
+        source: as errors call it.
+        mistakes: each begins with its place.
+        mend: how to mend them, behind the last.
+    """
+    if len(mistakes) == 1:
+        raise ArtefactError(f"{source}, {mistakes[0]}{mend}")
+    if mistakes:
+        more = len(mistakes) > SHOWN
+        count = f"more than {SHOWN} mistakes, first" if more else f"{len(mistakes)} mistakes"
+        raise ArtefactError(f"{source} holds {count}: {'; '.join(mistakes[:SHOWN])}{mend}")
+
+
+def listed(names: Sequence[str]) -> str:
+    """The first `SHOWN` names, for a sentence."""
+    return ", ".join(names[:SHOWN]) + (", …" if len(names) > SHOWN else "")
 
 
 def parse_index(value: object, where: str) -> int:
     """The number of an image, from a text or a number; ArtefactError, begun by `where`."""
     if isinstance(value, int) and not isinstance(value, bool) and value >= 0:
         return value
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= DIGITS:
-        return int(value)
+    if isinstance(value, str) and (found := INDEX.fullmatch(value)):
+        return int(found[1])
     raise ArtefactError(f"{where}: index {value!r} is not an integer of 0 or more")
 
 

@@ -2,8 +2,7 @@
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from difflib import get_close_matches
+from dataclasses import replace
 from typing import Any, Literal, cast, get_args
 
 import numpy as np
@@ -12,23 +11,14 @@ import numpy.typing as npt
 from fmsel.datasets import ImageDataset
 from fmsel.datasets.images.dataset import UNKNOWN
 from fmsel.errors import ArtefactError, OptionError
-from fmsel.labeling.answers import NO_CLASS, SKIP, Answer, Answers, check_classes
+from fmsel.labeling.answers import SHOWN, Answers, check_classes
+from fmsel.labeling.votes import Vote, latest_votes, no_class
 from fmsel.selection.split import Split
 from fmsel.selection.split.artefact import count_labels
 
 Agreement = Literal["majority", "all"]
 RECORD = "labels"  # of a split's provenance: a list, one entry for each source that was read
 UNNAMED = "unnamed"
-SHOWN = 10  # class names in an error
-LIKENESS = 0.5  # of a class name that an error proposes; 1 = equal
-
-
-@dataclass(frozen=True)
-class Vote:
-    """An answer, and the class that it means."""
-
-    answer: Answer
-    label: int  # UNKNOWN = none
 
 
 def apply_answers(
@@ -55,18 +45,19 @@ def apply_answers(
     Returns:
         The same indices, with `labels`, their class counts, and an entry more in
         `provenance["labels"]`: the source, the number of images that every annotator gave a class,
-        how many images were labelled, disagreed upon, skipped and labelled otherwise than before,
-        and how many answers of each kind were no class.
+        how many images were labelled, disagreed upon, skipped, labelled otherwise than before and
+        neither labelled nor answered about, and how many answers of each kind were no class.
     Raises:
-        ArtefactError: the split does not belong to `data`; an answer about no image of the split,
-            of no class, or given twice; other labels than the split has.
+        ArtefactError: the split does not belong to `data`; answers about no image of the split, of
+            no class, or two that differ of one annotator, told together; other labels than the
+            split has.
         DataError: a data set without classes.
     """
     split.check(data, "the split")
     check_classes(data)
     if not len(answers):
         raise ArtefactError(f"{answers.source} holds no answers; fill in some labels first")
-    votes = _latest_votes(split, data, answers)
+    votes = latest_votes(split, data, answers)
     held = _held_labels(split, data)
     agreed = {place: _agreed(list(each.values()), agreement) for place, each in votes.items()}
     new = {
@@ -86,6 +77,9 @@ def apply_answers(
         "disagreements": sum(label is None for label in agreed.values()),
         "skipped": sum(label == UNKNOWN for label in agreed.values()),
         "replaced": len(changed),
+        "unanswered": sum(
+            label == UNKNOWN and place not in votes for place, label in enumerate(held.tolist())
+        ),
         "no_class": _counts_of_no_class(votes),
     }
     before = split.provenance.get(RECORD)
@@ -96,6 +90,35 @@ def apply_answers(
         provenance={
             **split.provenance,
             RECORD: [*(before if isinstance(before, list) else []), record],
+        },
+    )
+
+
+def drop_unlabelled(split: Split) -> Split:
+    """The split without its images that wait for a label, which nobody could give.
+
+    The last entry of `provenance["labels"]` gets `dropped`, their indices.
+
+    Args:
+        split: of `apply_answers`.
+    Raises:
+        ArtefactError: no image has a label.
+    """
+    assert split.labels is not None  # by `apply_answers`
+    kept = [place for place, label in enumerate(split.labels) if label != UNKNOWN]
+    if not kept:
+        raise ArtefactError(f"none of the split's {len(split)} images has a label")
+    dropped = [
+        index for index, label in zip(split.indices, split.labels, strict=True) if label == UNKNOWN
+    ]
+    records = split.provenance[RECORD]
+    return replace(
+        split,
+        indices=[split.indices[place] for place in kept],
+        labels=[split.labels[place] for place in kept],
+        provenance={
+            **split.provenance,
+            RECORD: [*records[:-1], {**records[-1], "dropped": dropped}],
         },
     )
 
@@ -131,99 +154,6 @@ def _agreed(votes: Sequence[Vote], agreement: Agreement) -> int | None:
     return counts[0][0]
 
 
-def _latest_votes(split: Split, data: ImageDataset, answers: Answers) -> dict[int, dict[str, Vote]]:
-    """Position in the split -> annotator -> the last answer."""
-    places = {index: place for place, index in enumerate(split.indices)}
-    ids = {str(data.ids[index]): index for index in split.indices}
-    votes: dict[int, dict[str, Vote]] = {}
-    for answer in answers.answers:
-        where = f"{answers.source}, {answer.where}"
-        place = places[_index(answer, split, data, places, ids, where)]
-        vote = Vote(answer, _label(answer.choice, data, where))
-        of_image = votes.setdefault(place, {})
-        earlier = of_image.get(answer.annotator)
-        if earlier is None or _is_later(answer, earlier.answer, where):
-            of_image[answer.annotator] = vote
-    return votes
-
-
-def _is_later(answer: Answer, other: Answer, where: str) -> bool:
-    """Whether this answer of the same annotator replaces the other one."""
-    who = answer.annotator or "an unnamed annotator"
-    if not answer.annotator or answer.time is None or other.time is None:
-        mend = "and no time tells which is the later; remove one"
-        if not answer.annotator:
-            mend = "so name the annotators, or remove one"
-        raise ArtefactError(
-            f"{where}: {who} answered about this image before ({other.where}), {mend}"
-        )
-    return answer.time >= other.time
-
-
-def _index(
-    answer: Answer,
-    split: Split,
-    data: ImageDataset,
-    places: Mapping[int, int],
-    ids: Mapping[str, int],
-    where: str,
-) -> int:
-    """The image that an answer is about."""
-    if answer.dataset not in (None, split.dataset):
-        raise ArtefactError(
-            f"{where}: an image of {answer.dataset}, but the split is of {split.dataset}"
-        )
-    if answer.index is None:
-        name = answer.id or ""
-        if name in ids:
-            return ids[name]
-        raise ArtefactError(
-            f"{where}: no image of the split has the id {name!r}{_guess(name, list(ids))}"
-        )
-    if answer.index not in places:
-        raise ArtefactError(
-            f"{where}: image {answer.index} is not among the split's {len(places)} images"
-        )
-    known = str(data.ids[answer.index])
-    if answer.id not in (None, known):
-        raise ArtefactError(
-            f"{where}: image {answer.index} of {data.name} has the id {known!r}, not "
-            f"{answer.id!r}; the answers may be of another data set, or their columns sorted apart"
-        )
-    return answer.index
-
-
-def _label(choice: str, data: ImageDataset, where: str) -> int:
-    """The class of this name, or UNKNOWN for a skip."""
-    names = data.class_names
-    for name in (choice, choice.strip()):
-        if name in names:
-            return names.index(name)
-    name = choice.strip()
-    if _no_class(choice) in (SKIP, *NO_CLASS):
-        return UNKNOWN
-    if name.isascii() and name.isdigit() and len(name) < 6 and int(name) < len(names):
-        guess = f" (labels are names, and class {name} is {names[int(name)]!r})"
-    else:
-        guess = _guess(name, names)
-    more = ", …" if len(names) > SHOWN else ""
-    raise ArtefactError(
-        f"{where}: {name!r} is no class of {data.name}{guess}; the classes are "
-        f"{', '.join(names[:SHOWN])}{more}"
-    )
-
-
-def _no_class(choice: str) -> str:
-    """A choice as `SKIP` and `NO_CLASS` are written."""
-    return choice.strip().casefold() or SKIP
-
-
-def _guess(name: str, names: Sequence[str]) -> str:
-    folded = {each.casefold(): each for each in names}
-    close = get_close_matches(name.casefold(), folded, n=1, cutoff=LIKENESS)
-    return f", did you mean {folded[close[0]]!r}" if close else ""
-
-
 def _annotators(votes: Mapping[int, Mapping[str, Vote]]) -> dict[str, int]:
     """Images that each annotator gave a class, by name; also of those who only skipped."""
     counts: Counter[str] = Counter()
@@ -236,7 +166,7 @@ def _annotators(votes: Mapping[int, Mapping[str, Vote]]) -> dict[str, int]:
 def _counts_of_no_class(votes: Mapping[int, Mapping[str, Vote]]) -> dict[str, int]:
     """Answers that chose no class, by what they said."""
     said = (
-        _no_class(vote.answer.choice)
+        no_class(vote.answer.choice)
         for of_image in votes.values()
         for vote in of_image.values()
         if vote.label == UNKNOWN
@@ -253,11 +183,16 @@ def _difference(
     new: Mapping[int, int],
     changed: Sequence[int],
 ) -> str:
-    """The sentence about images that have another label already; it shows the first of them."""
-    place = changed[0]
-    first = next(vote for vote in votes[place].values() if vote.label == new[place])
+    """The sentence about images that have another label already; it shows `SHOWN` of them."""
+    shown = []
+    for place in changed[:SHOWN]:
+        first = next(vote for vote in votes[place].values() if vote.label == new[place])
+        shown.append(
+            f"{first.answer.where}: image {split.indices[place]} is "
+            f"{data.class_names[new[place]]!r} here and {data.class_names[held[place]]!r} in the "
+            "split"
+        )
     return (
-        f"{answers.source}, {first.answer.where}: image {split.indices[place]} is "
-        f"{data.class_names[new[place]]!r} here and {data.class_names[held[place]]!r} in the "
-        f"split (differences in all: {len(changed)}); pass --relabel to take these answers"
+        f"{answers.source}, {'; '.join(shown)} (differences in all: {len(changed)}); pass "
+        "--relabel to take these answers"
     )

@@ -11,11 +11,17 @@ from typing import Any
 from urllib.parse import quote
 from xml.sax.saxutils import quoteattr
 
-from fmsel.artefacts import atomic_path, check_output
+from fmsel.artefacts import atomic_path
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.labeling.answers import NO_CLASS, Answer, parse_index, parse_time
-from fmsel.labeling.pictures import Pictures, check_pictures, pictures, write_pictures
+from fmsel.labeling.pictures import (
+    Pictures,
+    check_pictures,
+    check_target,
+    pictures,
+    write_pictures,
+)
 from fmsel.selection.split import Split
 
 LOCAL_FILES = "/data/local-files/?d="  # before a path relative to Label Studio's document root
@@ -46,12 +52,13 @@ def export_label_studio(
         What was written: tasks, interface, and the folder of copies where there is one.
     Raises:
         ArtefactError, DataError, OptionError: as `pictures`.
-        OutputError: an output exists and `force` is false, or cannot be written.
+        OutputError: an output exists and `force` is false, or cannot be written; whatever `force`
+            is, `to` holds labels.
     """
     found = pictures(split, data, to, everything)
     interface = to.with_suffix(".xml")
-    for path in (to, interface):
-        check_output(path, force)
+    check_target(to, force, count_labels)
+    check_target(interface, force)
     check_pictures(found, force)
     urls = _urls(found, image_root)
     tasks = [
@@ -86,6 +93,15 @@ def _urls(found: Pictures, image_root: str | None) -> list[str]:
         return [LOCAL_FILES + quote(path) for path in paths]
     root = image_root if image_root.endswith(("/", "=")) else f"{image_root}/"
     return [root + quote(name) for name in found.names]
+
+
+def count_labels(content: bytes) -> int:
+    """How many labels an export holds; 0 where it is none, as the tasks that were written."""
+    try:
+        answers = read_label_studio(content.decode("utf-8-sig", errors="replace"), "")
+    except ArtefactError:
+        return 0
+    return sum(bool(answer.choice) for answer in answers)
 
 
 def read_label_studio(text: str, file: str) -> list[Answer]:

@@ -1,5 +1,6 @@
 """The images that wait for a label, and the files in which a person can look at them."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -10,9 +11,11 @@ from PIL import Image
 
 from fmsel.artefacts import check_output
 from fmsel.datasets import ImageDataset, dataset_names
-from fmsel.errors import DataError, OptionError
+from fmsel.errors import DataError, OptionError, OutputError
 from fmsel.labeling.answers import check_classes
 from fmsel.selection.split import Split
+
+SIDE = 128  # pixels; a person cannot tell what is on much smaller images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,14 +85,50 @@ def pictures(split: Split, data: ImageDataset, to: Path, everything: bool = Fals
     return Pictures(indices=indices, ids=ids, files=files, names=names, folder=folder)
 
 
+def check_target(to: Path, force: bool, count: Callable[[bytes], int] | None = None) -> None:
+    """Refuse now what could not be written later, and what would wipe people's work.
+
+    Args:
+        to: the file, or folder, to write.
+        force: replace an existing one.
+        count: how many labels a file of this content holds; None = such a file holds none.
+    Raises:
+        OutputError: `to` exists and `force` is false, or holds labels, or cannot be written to.
+    """
+    if count is not None and to.is_file():
+        try:
+            held = count(to.read_bytes())
+        except OSError as error:
+            raise OutputError(
+                f"{to} cannot be read, so it may hold labels ({error.strerror or error}); choose "
+                "another --to"
+            ) from error
+        if held:
+            raise OutputError(
+                f"{to} holds {held} label{'s' if held > 1 else ''} that would be lost, even with "
+                "--force; choose another --to, or delete the file"
+            )
+    if to.exists() and not force:
+        raise OutputError(
+            f"{to} already exists; choose another --to, or pass --force to replace it"
+        )
+    check_output(to, force)
+
+
 def check_pictures(found: Pictures, force: bool) -> None:
     """Refuse now what `write_pictures` could not write; OutputError."""
     if found.folder is not None:
-        check_output(found.folder, force)
+        check_target(found.folder, force)
+
+
+def enlarged(image: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """(H, W, 3) with every pixel as a block of k x k, the least that gives `SIDE` each way."""
+    k = -(-SIDE // min(image.shape[:2]))
+    return image.repeat(k, axis=0).repeat(k, axis=1)
 
 
 def write_pictures(found: Pictures, data: ImageDataset) -> None:
-    """Write the copies, losslessly; all of them or, on a full disk, none.
+    """Write the copies, `enlarged`, losslessly; all of them or, on a full disk, none.
 
     Copies of an earlier export are replaced, other files in the folder are left alone.
     """
@@ -98,7 +137,7 @@ def write_pictures(found: Pictures, data: ImageDataset) -> None:
         return
     with TemporaryDirectory(dir=folder.parent, prefix=f".{folder.name}.") as temporary:
         for index, file in zip(found.indices, found.files, strict=True):
-            Image.fromarray(data.images[index]).save(Path(temporary, file.name))
+            Image.fromarray(enlarged(data.images[index])).save(Path(temporary, file.name))
         folder.mkdir(exist_ok=True)
         for file in found.files:
             Path(temporary, file.name).replace(file)

@@ -1,20 +1,22 @@
 """Images to label as a CSV table for a spreadsheet, and the filled table as answers.
 
 Columns: index (in the data set), id (original index, or path in the folder), image (the file to
-look at), label (a class name, for people to fill in) and annotator (who did).
+look at), label (a class name, for people to fill in) and annotator (who did). Spreadsheets may have
+written their names with capitals.
 """
 
 import csv
 import io
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 
-from fmsel.artefacts import atomic_path, check_output
+from fmsel.artefacts import atomic_path
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
-from fmsel.labeling.answers import Answer, parse_index, parse_time
-from fmsel.labeling.pictures import check_pictures, pictures, write_pictures
+from fmsel.labeling.answers import SHOWN, Answer, check_mistakes, parse_index, parse_time
+from fmsel.labeling.pictures import check_pictures, check_target, pictures, write_pictures
 from fmsel.selection.split import Split
 
 COLUMNS = ("index", "id", "image", "label", "annotator")
@@ -41,10 +43,11 @@ def export_csv(
         force: replace existing files.
     Raises:
         ArtefactError, DataError, OptionError: as `pictures`.
-        OutputError: an output exists and `force` is false, or cannot be written.
+        OutputError: an output exists and `force` is false, or cannot be written; whatever `force`
+            is, `to` holds labels.
     """
     found = pictures(split, data, to, everything)
-    check_output(to, force)
+    check_target(to, force, count_labels)
     check_pictures(found, force)
     shown = found.names if found.folder is not None else [str(file) for file in found.files]
     rows = [
@@ -71,36 +74,47 @@ def restored(text: str) -> str:
     return text[1:] if text.startswith(tuple(QUOTE + each for each in FORMULA + QUOTE)) else text
 
 
-def read_csv(text: str, file: str) -> list[Answer]:
-    """The rows that somebody filled in.
+def count_labels(content: bytes) -> int:
+    """How many labels a table holds, however damaged it is; 0 where it is no such table."""
+    encoding = "utf-16" if content.startswith((b"\xff\xfe", b"\xfe\xff")) else "utf-8-sig"
+    text = content.decode(encoding, errors="replace")
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=_separator(text))
+    count = 0
+    with suppress(csv.Error):
+        header = _header(next(reader, []))
+        place = header.index("label") if "label" in header else len(header)
+        for row in reader:
+            count += any(cell.strip() for cell in row[place : place + 1])
+    return count
 
-    Needs a header with `label` and with `index` or `id`; an empty label of a named annotator is a
-    skip. Other columns are not read.
+
+def read_csv(text: str, file: str) -> list[Answer]:
+    """The rows that somebody filled in; one with an empty label is not answered yet.
+
+    Needs a header with `label` and with `index` or `id`. Other columns are not read.
 
     Args:
         text: of the file.
         file: its name, for errors.
     Raises:
-        ArtefactError: no such table.
+        ArtefactError: no such table; it tells all rows that cannot be read, or the first `SHOWN`.
     """
     separator = _separator(text)
     reader = csv.reader(io.StringIO(text, newline=""), delimiter=separator, strict=True)
-    answers = []
+    answers, mistakes = list[Answer](), list[str]()
     try:
-        header = [name.strip() for name in next(reader, [])]
+        header = _header(next(reader, []))
         _check_header(header, file)
         for row in reader:
-            where = f"line {reader.line_num}"
-            if len(row) > len(header) and any(row[len(header) :]):
-                raise ArtefactError(
-                    f"{file}, {where}: {len(row)} fields under {len(header)} column names; put "
-                    f"texts that hold {separator!r} in double quotes"
-                )
-            cells = dict(zip(header, row, strict=False))
-            if cells.get("label", "").strip() or cells.get("annotator", "").strip():
-                answers.append(_answer(cells, where, file))
+            try:
+                answers += _answers(row, header, separator, f"line {reader.line_num}")
+            except ArtefactError as error:
+                mistakes.append(str(error))
+                if len(mistakes) > SHOWN:
+                    break
     except csv.Error as error:
-        raise ArtefactError(f"{file}, line {reader.line_num}: not a CSV table ({error})") from error
+        mistakes.append(f"line {reader.line_num}: not a CSV table ({error})")
+    check_mistakes(file, mistakes)
     return answers
 
 
@@ -112,7 +126,14 @@ def _separator(text: str) -> str:
 
 
 def _names(line: str, separator: str) -> list[str]:
-    return [name.strip().strip('"') for name in line.split(separator)]
+    return _header([name.strip().strip('"') for name in line.split(separator)])
+
+
+def _header(names: Sequence[str]) -> list[str]:
+    """Column names; ours as we write them, whatever their case, unless that one is there too."""
+    header = [name.strip() for name in names]
+    folded = {name: name.casefold() for name in header if name.casefold() in (*COLUMNS, TIME)}
+    return [name if folded.get(name, name) in header else folded[name] for name in header]
 
 
 def _check_header(header: Sequence[str], file: str) -> None:
@@ -126,17 +147,28 @@ def _check_header(header: Sequence[str], file: str) -> None:
             raise ArtefactError(f"{file} has {header.count(name)} columns {name}; keep one")
 
 
-def _answer(cells: Mapping[str, str], where: str, file: str) -> Answer:
+def _answers(row: Sequence[str], header: Sequence[str], separator: str, where: str) -> list[Answer]:
+    """The answer of a row, or none; ArtefactError, begun by `where`."""
+    if len(row) > len(header) and any(row[len(header) :]):
+        raise ArtefactError(
+            f"{where}: {len(row)} fields under {len(header)} column names; put texts that hold "
+            f"{separator!r} in double quotes"
+        )
+    cells = dict(zip(header, row, strict=False))
+    return [_answer(cells, where)] if cells.get("label", "").strip() else []
+
+
+def _answer(cells: Mapping[str, str], where: str) -> Answer:
     index, name = cells.get("index", "").strip(), restored(cells.get("id", ""))
     if not index and not name:
-        raise ArtefactError(f"{file}, {where}: neither an index nor an id names the image")
+        raise ArtefactError(f"{where}: neither an index nor an id names the image")
     return Answer(
         where=where,
-        index=parse_index(index, f"{file}, {where}") if index else None,
+        index=parse_index(index, where) if index else None,
         id=name or None,
         choice=restored(cells.get("label", "")),
         annotator=restored(cells.get("annotator", "").strip()),
-        time=_time(cells.get(TIME, "").strip(), f"{file}, {where}"),
+        time=_time(cells.get(TIME, "").strip(), where),
     )
 
 

@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shlex
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +61,7 @@ def read(name: str) -> list[dict[str, str]]:
 
 def answer(labels: list[str], name: str = "answers.csv", annotator: str = "ann") -> None:
     """Export, and fill in the first rows as a spreadsheet does."""
+    Path(name).unlink(missing_ok=True)
     fmsel("export", "splits/random.json", "--to", name, "--all", "--force")
     with Path(name).open(encoding="utf-8-sig", newline="") as file:
         header, *rows = csv.reader(file)
@@ -83,11 +85,14 @@ def test_a_labelled_split_trains_and_one_that_waits_does_not(
     fmsel(*IMPORT)
     out = capsys.readouterr().out
     assert "wrote new/labelled.json: 10 of 12 images of digits have a label" in out
-    assert "answers.csv: 10 labelled, 0 disagreed upon, 0 skipped" in out and "by ann 10" in out
+    assert "answers.csv: 10 labelled, 2 still empty; by ann 10\n" in out
+    assert "next: `fmsel labels export new/labelled.json` for the other 2, or the same" in out
     assert main(["train", "--split", "new/labelled.json", *SMOKE]) == 2
     err = capsys.readouterr().err
     assert "2 of the split's 12 images have no label yet" in err
-    assert "`fmsel labels export`" in err and "`fmsel labels import`" in err
+    assert (
+        "`fmsel labels export`" in err and "`fmsel labels import`, where --drop-unlabelled" in err
+    )
     assert not Path("runs").exists()
 
     fmsel("export", "new/labelled.json", "--to", "rest.csv")
@@ -127,8 +132,12 @@ def test_label_studio_there_and_back(
     words = ["export", "splits/random.json", "--to", "tasks.json", "--all"]
     capsys.readouterr()
     fmsel(*words, "--image-root", "http://host/files")
-    written = [f"wrote {name}" for name in ("tasks.json", "tasks.xml", "tasks-images")]
-    assert capsys.readouterr().out.splitlines() == written
+    assert capsys.readouterr().out.splitlines() == [
+        *(f"wrote {name}" for name in ("tasks.json", "tasks.xml", "tasks-images")),
+        "12 images of digits to label; the classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9",
+        "next: label the tasks, export them as tasks-answers.json, then fmsel labels import "
+        "tasks-answers.json --split splits/random.json --out splits/random-labelled.json",
+    ]
     tasks: list[dict[str, Any]] = json.loads(Path("tasks.json").read_text())
     for number, (task, name) in enumerate(zip(tasks, true_names(digits), strict=True)):
         assert task["data"]["image"].startswith("http://host/files/tasks-images/")
@@ -140,7 +149,44 @@ def test_label_studio_there_and_back(
     fmsel("import", "export.json", "--split", "splits/random.json", "--out", "a.json")
     made = Split.load(Path("a.json"))
     assert made.labels == [digits.labels[index] for index in made.indices]
-    assert "already exists; pass --force" in refusal(capsys, *words)
+    assert "already exists; choose another --to, or pass --force" in refusal(capsys, *words)
+    Path("export.json").replace("tasks.json")
+    said = refusal(capsys, *words, "--force")
+    assert "tasks.json holds 12 labels that would be lost, even with --force; choose ano" in said
+
+
+def test_the_printed_commands_lead_from_a_table_to_a_split_without_those_that_nobody_can_label(
+    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
+) -> None:
+    names = true_names(digits)
+    answer(["skip", *names[1:11]])  # filled down: the empty last row has its annotator
+    rows = Path("answers.csv").read_text(encoding="utf-8-sig").splitlines()
+    Path("answers.csv").write_text("\n".join([*rows[:-1], rows[-1] + "ann"]) + "\n")
+    before = Path("answers.csv").read_bytes()
+    said = refusal(
+        capsys, "export", "splits/random.json", "--to", "answers.csv", "--all", "--force"
+    )
+    assert "answers.csv holds 11 labels that would be lost" in said
+    fmsel("export", "splits/random.json", "--to", "b.csv", "--all")
+    *_, found, then = capsys.readouterr().out.splitlines()
+    assert found == "12 images of digits to label; the classes are 0, 1, 2, 3, 4, 5, 6, 7, 8, 9"
+    start, command = then.split(", then ")
+    assert start == "next: fill in the labels in b.csv"
+    Path("b.csv").write_bytes(before)
+    program, *words = shlex.split(command)
+    assert program == "fmsel" and main([*words, "--drop-unlabelled"]) == 0
+    *_, told, then = capsys.readouterr().out.splitlines()
+    assert told == "b.csv: 10 labelled, 1 still empty, 1 skipped, 2 left out; by ann 10"
+    split = Split.load(Path("splits/random.json"))
+    made = Split.load(Path("splits/random-labelled.json"))
+    assert made.indices == split.indices[1:11]
+    assert made.labels == [digits.labels[index] for index in made.indices]
+    start, command = then.split("next: ")
+    program, *words = shlex.split(command)
+    assert program == "fmsel" and main([*words, *SMOKE]) == 0
+    record = RunRecord.load(Path("runs/random-labelled-seed0"))
+    assert record.split["sha256"] == made.sha256 and record.split["labels"] == 10
+    assert main([*words, *SMOKE, "--resume"]) == 0
 
 
 def test_two_people_need_not_agree(capsys: pytest.CaptureFixture[str]) -> None:
@@ -152,7 +198,7 @@ def test_two_people_need_not_agree(capsys: pytest.CaptureFixture[str]) -> None:
     capsys.readouterr()
     fmsel(*IMPORT, "--agreement", "all")
     out = capsys.readouterr().out
-    assert "1 labelled, 1 disagreed upon" in out and "by ann 2, ben 2" in out
+    assert "1 labelled, 10 still empty, 1 disagreed upon; by ann 2, ben 2" in out
 
 
 def test_labels_of_before_are_kept_unless_asked(capsys: pytest.CaptureFixture[str]) -> None:
@@ -177,8 +223,10 @@ BAD_ANSWERS = [
     (b"index,label\n5000,7\n", "line 2: image 5000 is not among the split's 12 images"),
     (b"id,label\nnone,7\n", "line 2: no image of the split has the id 'none'"),
     (b"index,id,label\n@,none,7\n", "not 'none'; the answers may be of another data set"),
-    (b"index,label,annotator\n@,7,a\n@,8,a\n", "line 3: a answered about this image before"),
-    (b"index,label\n@,7\n@,7\n", "line 3: an unnamed annotator answered about this image before"),
+    (b"index,label,annotator\n@,,a\n", "answers.csv holds no answers; fill in some labels first"),
+    (b"index,label,annotator\n@,7,a\n@,8,a\n", "line 3: a answered otherwise about this image bef"),
+    (b"index,label\n@,7\n@,8\n", "line 3: an unnamed annotator answered otherwise about this ima"),
+    (b"index,label\n@,six\n5000,7\n", "holds 2 mistakes: line 2: 'six' is no class of digits; li"),
     (b"index,label\n@,7,8\n", "line 2: 3 fields under 2 column names"),
     (b'index,label\n@,"7\n', "line 2: not a CSV table"),
 ]
@@ -218,9 +266,17 @@ def test_bad_options_are_refused(project: Path, capsys: pytest.CaptureFixture[st
     assert "cannot be read as a split" in refusal(capsys, "export", "none.json", "--to", "a.csv")
     answer(["7"])
     assert "got 'most'" in refusal(capsys, *IMPORT, "--agreement", "most")
-    assert "answers.csv already exists" in refusal(capsys, *export, "answers.csv", "--all")
+    Path("empty.csv").write_text("index,label\n1,\n")
+    said = refusal(capsys, *export, "empty.csv", "--all")
+    assert "empty.csv already exists; choose another --to, or pass --force to replace it" in said
     Path("b-images").mkdir()
-    assert "b-images already exists" in refusal(capsys, *export, "b.csv", "--all")
+    assert "b-images already exists; choose another --to" in refusal(
+        capsys, *export, "b.csv", "--all"
+    )
+    assert "holds 1 label that would be lost" in refusal(capsys, *export, "answers.csv", "--all")
+    Path("answers.csv").write_text(Path("answers.csv").read_text().replace(",7,", ",skip,"))
+    said = refusal(capsys, *IMPORT, "--drop-unlabelled")
+    assert "none of the split's 12 images has a label" in said
     (project / "file").touch()
     assert "cannot write to file" in refusal(capsys, *IMPORT[:-1], "file/a.json")
 
@@ -252,4 +308,4 @@ def test_folders_of_images_need_no_copies_but_classes(
     assert Split.load(Path("b.json")).labels == [1] * 4
     assert main(["split", "--random", "4", "--dataset", "loose/a", "--out", "q.json"]) == 0
     said = refusal(capsys, "export", "q.json", "--to", "q.csv")
-    assert "a has no classes that people could choose from; name them by folders" in said
+    assert "a has no classes that people could choose from; name them in a file classes.txt" in said

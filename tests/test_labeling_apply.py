@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, DataError, OptionError
 from fmsel.labeling import Answer, Answers, apply_answers
-from fmsel.labeling.answers import parse_time
-from fmsel.labeling.apply import last_record, parse_agreement
+from fmsel.labeling.answers import parse_index, parse_time
+from fmsel.labeling.apply import drop_unlabelled, last_record, parse_agreement
 from fmsel.selection.random import Random
 from fmsel.selection.split import Split, make_split
 
@@ -75,6 +75,7 @@ def test_images_without_an_answer_wait() -> None:
         "disagreements": 0,
         "skipped": 0,
         "replaced": 0,
+        "unanswered": 2,
         "no_class": {},
     }
 
@@ -186,7 +187,7 @@ def test_where_the_data_set_has_some_labels_they_stay() -> None:
 
 OUTSIDE = next(i for i in range(20) if i not in SPLIT.indices)
 BAD = [
-    ([said(0, "Cat")], "a.csv, line 2: 'Cat' is no class of toy, did you mean 'cat'; the classes"),
+    ([said(0, "catt")], "a.csv, line 2: 'catt' is no class of toy, did you mean 'cat'; the cl"),
     ([said(0, "dgo")], "did you mean 'dog'"),
     ([said(0, "zzz")], "'zzz' is no class of toy; the classes are cat, dog, emu"),
     ([said(0, "1")], r"'1' is no class of toy \(labels are names, and class 1 is 'dog'\)"),
@@ -197,7 +198,7 @@ BAD = [
     ([said(0, "cat", index=None, id="x.png")], "no image of the split has the id 'x.png', did"),
     ([said(0, "cat", dataset="svhn")], "an image of svhn, but the split is of toy"),
     (
-        [said(0, "cat"), said(0, "cat", where="line 9")],
+        [said(0, "cat"), said(0, "dog", where="line 9")],
         "line 9: ann .* before .line 2., and no tim",
     ),
     (
@@ -205,8 +206,13 @@ BAD = [
         "an unnamed annotator .* so name the ann",
     ),
     (
-        [said(0, "cat", "", time=NOON), said(0, "cat", "", time=NOON)],
-        "an unnamed annotator answered about this image before",
+        [said(0, "cat", "", time=NOON), said(0, "skip", "", time=NOON)],
+        "an unnamed annotator answered otherwise about this image before",
+    ),
+    (
+        [said(0, "dgo"), said(1, "cat"), said(2, "zzz"), said(3, "cat", index=99)],
+        "a.csv holds 3 mistakes: line 2: 'dgo' is no class of toy, did you mean 'dog'; line 4: "
+        "'zzz' is no class of toy; line 5: image 99 is not .*; the classes are cat, dog, emu$",
     ),
     ([], "a.csv holds no answers; fill in some labels first"),
 ]
@@ -218,10 +224,65 @@ def test_what_cannot_be_meant_is_refused(each: list[Answer], sentence: str) -> N
         apply_answers(SPLIT, DATA, answers(*each))
 
 
+def test_the_first_ten_of_more_mistakes_are_told() -> None:
+    each = [said(0, "zzz", where=f"line {line}") for line in range(2, 14)]
+    with pytest.raises(ArtefactError, match="holds more than 10 mistakes, first: line 2: ") as told:
+        apply_answers(SPLIT, DATA, answers(*each))
+    assert str(told.value).count("'zzz'") == 10 and "line 11: " in str(told.value)
+    with pytest.raises(ArtefactError, match="holds 10 mistakes: "):
+        apply_answers(SPLIT, DATA, answers(*each[:10]))
+    once = apply_answers(SPLIT, DATA, answers(*(said(place, "cat") for place in range(4))))
+    with pytest.raises(ArtefactError, match=r"line 3: image .*; line 4: .* in all: 2") as told:
+        apply_answers(once, DATA, answers(said(1, "dog"), said(2, "emu")))
+    assert str(told.value).count("in the split") == 2
+
+
+def test_capitals_are_nothing_unless_classes_differ_in_them() -> None:
+    assert labels(said(0, "CAT"), said(1, " Dog "), said(2, "emU")) == [0, 1, 2, -1]
+    data = make_data([-1] * 20, ("cat", "Cat", "STRASSE", "Skip"))
+    each = [said(0, "Cat"), said(1, "cat"), said(2, "straße"), said(3, "Skip")]
+    assert apply_answers(SPLIT, data, answers(*each)).labels == [1, 0, 2, 3]
+    assert apply_answers(SPLIT, data, answers(said(0, "skip"))).labels == [-1] * 4
+    with pytest.raises(
+        ArtefactError, match=r"'CAT' is no class of toy \(it may be 'cat' or 'Cat'\);"
+    ):
+        apply_answers(SPLIT, data, answers(said(0, "CAT")))
+
+
+def test_a_repeated_row_is_one_answer() -> None:
+    for who in ("ann", ""):
+        each = [said(0, "cat", who), said(0, "Cat", who), said(1, "skip", who), said(0, "cat", who)]
+        made = apply_answers(SPLIT, DATA, answers(*each, said(0, "dog", "ben")))
+        assert made.labels == [-1] * 4  # one vote against one
+        assert last_record(made)["annotators"] == {who or "unnamed": 1, "ben": 1}
+
+
+def test_what_nobody_could_label_may_be_left_out() -> None:
+    made = apply_answers(SPLIT, DATA, answers(said(1, "dog"), said(2, "skip"), said(3, "cat")))
+    left = drop_unlabelled(made)
+    left.validate("left")
+    left.check(DATA, "left")
+    assert left.indices == [SPLIT.indices[1], SPLIT.indices[3]] and left.labels == [1, 0]
+    assert left.awaited == 0 and left.class_counts == {"cat": 1, "dog": 1, "emu": 0}
+    dropped = [SPLIT.indices[0], SPLIT.indices[2]]
+    assert last_record(left) == {**last_record(made), "dropped": dropped}
+    assert left.sha256 != made.sha256
+    none = apply_answers(SPLIT, DATA, answers(said(0, "skip")))
+    with pytest.raises(ArtefactError, match="none of the split's 4 images has a label"):
+        drop_unlabelled(none)
+
+
+def test_a_spreadsheet_may_write_an_index_as_a_fraction() -> None:
+    assert [parse_index(text, "x") for text in ("31", "31.0", "31.000")] == [31] * 3
+    for text in ("31.5", "31.", ".0", "3e1", "-31.0", "٣", "1_0"):
+        with pytest.raises(ArtefactError, match=r"line 2: index .* is not an integer of"):
+            parse_index(text, "line 2")
+
+
 def test_other_images_and_missing_classes_are_refused() -> None:
     with pytest.raises(ArtefactError, match="the split chooses among 20 images of toy"):
         apply_answers(SPLIT, make_data([-1] * 21), answers(said(0, "cat")))
-    with pytest.raises(DataError, match="toy has no classes that people could choose from"):
+    with pytest.raises(DataError, match=r"toy has no classes .* in a file classes\.txt beside"):
         apply_answers(SPLIT, make_data([-1] * 20, ()), answers(said(0, "cat")))
     with pytest.raises(OptionError, match="agreement must be majority or all, got 'most'"):
         parse_agreement("most")

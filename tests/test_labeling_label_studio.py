@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from fmsel.datasets import ImageDataset, Source, WeakAugment, load_dataset
 from fmsel.errors import ArtefactError, OutputError
 from fmsel.labeling import Answer, apply_answers, export_label_studio, read_answers
-from fmsel.labeling.label_studio import labelling_interface
+from fmsel.labeling.label_studio import count_labels, labelling_interface
 from fmsel.selection.random import Random
 from fmsel.selection.split import make_split
 
@@ -237,6 +237,20 @@ def test_exported_tasks_that_were_labelled_come_back(
     (tmp_path / "b.json").write_text(json.dumps(done))
     made = apply_answers(SPLIT, data, read_answers(tmp_path / "b.json"))
     assert made.labels == picked
+
+
+def test_tasks_that_were_labelled_are_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.json"
+    export_label_studio(SPLIT, DATA, path)
+    assert count_labels(path.read_bytes()) == 0
+    export_label_studio(SPLIT, DATA, path, force=True)
+    done = [task(0, annotation("dog"), annotation("cat", who=2)), task(1), task(2, annotation())]
+    for content in (json.dumps(done), json.dumps([minimal(0), minimal(1), minimal(2, [])])):
+        path.write_text(content)
+        with pytest.raises(OutputError, match=r"a\.json holds 2 labels .*, even with --force; ch"):
+            export_label_studio(SPLIT, DATA, path, force=True)
+        assert path.read_text() == content
+    assert count_labels(b"\xff[") == 0
 
 
 RECTANGLE = annotation("x") | {"result": [{"type": "rectanglelabels", "value": {"x": 1}}]}

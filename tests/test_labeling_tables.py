@@ -16,7 +16,7 @@ from fmsel.artefacts import sha256_file
 from fmsel.datasets import ImageDataset, Source, WeakAugment, load_dataset
 from fmsel.errors import ArtefactError, DataError, OptionError, OutputError
 from fmsel.labeling import apply_answers, export_csv, read_answers
-from fmsel.labeling.tables import FORMULA, neutral, restored
+from fmsel.labeling.tables import FORMULA, count_labels, neutral, restored
 from fmsel.selection.random import Random
 from fmsel.selection.split import Split, make_split
 
@@ -70,8 +70,9 @@ def test_images_that_are_no_files_are_written_without_loss(tmp_path: Path) -> No
     assert written == [tmp_path / "a.csv", tmp_path / "a-images"]
     for index, _, image, *_ in read_rows(tmp_path / "a.csv")[1:]:
         assert image == f"a-images/{index}.png"
-        pixels = np.asarray(Image.open(tmp_path / image))
-        assert np.array_equal(pixels, digits.images[int(index)])
+        pixels = np.asarray(Image.open(tmp_path / image))  # 8 x 8, each of them 16 x 16 now
+        blocks = np.kron(digits.images[int(index)], np.ones((16, 16, 1), dtype=np.uint8))
+        assert pixels.shape == (128, 128, 3) and np.array_equal(pixels, blocks)
     assert {p.name for p in tmp_path.iterdir()} == {"a.csv", "a-images"}
     assert len(list((tmp_path / "a-images").iterdir())) == 4
 
@@ -81,7 +82,9 @@ def test_nothing_is_replaced_unasked_and_strangers_stay(tmp_path: Path) -> None:
     split = make_split(digits, Random(), batch_size=2)
     (tmp_path / "a-images").mkdir()
     (tmp_path / "a-images/mine.png").touch()
-    with pytest.raises(OutputError, match="a-images already exists; pass --force"):
+    with pytest.raises(
+        OutputError, match="a-images already exists; choose another --to, or pass --force"
+    ):
         export_csv(split, digits, tmp_path / "a.csv", everything=True)
     assert [p.name for p in tmp_path.iterdir()] == ["a-images"]
     export_csv(split, digits, tmp_path / "a.csv", everything=True, force=True)
@@ -217,14 +220,58 @@ def test_rows_are_read_with_their_line_person_and_time(tmp_path: Path) -> None:
     path = tmp_path / "a.csv"
     path.write_text(
         'id,label,annotator,index,time,note\n"a\nb",cat,ann,7,2024-05-31T12:00:00Z,"well, yes"\n'
-        ",,,8,,\n ,,ben,9,,\n",
+        ",,,8,,\n, ,ben,8,,\n,Skip,ben,9,,\n",
     )
     read = read_answers(path)
-    first, second = read.answers  # nobody answered about 8; ben skipped 9
+    first, second = read.answers  # nobody answered about 8, for an empty label is no answer
     assert (first.where, first.index, first.id, first.choice) == ("line 3", 7, "a\nb", "cat")
     assert first.annotator == "ann" and first.time is not None and first.time.hour == 12
-    assert (second.where, second.index, second.choice) == ("line 5", 9, "")
+    assert (second.where, second.index, second.choice) == ("line 6", 9, "Skip")
     assert read.record == {"file": "a.csv", "sha256": sha256_file(path)}
+
+
+def test_columns_may_have_capitals(tmp_path: Path) -> None:
+    text = "INDEX;Label;Annotator;Time;note;Note\n7.0;cat;Ann;2024-05-31T12:00:00Z;;\n"
+    (tmp_path / "a.csv").write_text(text)
+    (answer,) = read_answers(tmp_path / "a.csv").answers
+    assert (answer.index, answer.choice, answer.annotator) == (7, "cat", "Ann") and answer.time
+    (tmp_path / "a.csv").write_text("index,Label,label\n7,dog,cat\n")
+    (answer,) = read_answers(tmp_path / "a.csv").answers
+    assert answer.choice == "cat"  # a column as we write it is ours, another may be anything
+
+
+def filled(path: Path, *names: str) -> bytes:
+    """A table that was exported to `path`, with labels for its first rows, as its bytes."""
+    rows = read_rows(path)
+    for row, name in zip(rows[1:], names, strict=False):
+        row[3] = name
+    return dialect()(rows, "utf-8")
+
+
+def test_a_table_that_holds_labels_is_never_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "a.csv"
+    export_csv(SPLIT, PHOTOS, path)
+    export_csv(SPLIT, PHOTOS, path, force=True)
+    begun = filled(path, "cat", "", " ", "skip")
+    for content in (
+        begun,
+        begun.replace(b"label", b"Label").replace(b",", b";"),
+        begun.replace(b"cat", b"\xe9"),  # not UTF-8
+        begun.decode().encode("utf-16"),
+        begun + b'"1,"',  # a quote that is never closed
+    ):
+        path.write_bytes(content)
+        for force in (False, True):
+            with pytest.raises(OutputError, match=r"a\.csv holds 2 labels .*another --to, or del"):
+                export_csv(SPLIT, PHOTOS, path, force=force)
+        assert path.read_bytes() == content
+    path.write_bytes(filled(path, "", " "))
+
+
+def test_other_files_hold_no_labels() -> None:
+    for content in (b"", b"\0", b"a,b\n1,2\n", b"index,label\n1\n2,\n3, \n", b"\xff\xfe"):
+        assert count_labels(content) == 0
+    assert count_labels(b"label\ncat\n\ndog") == 2
 
 
 BAD = [
@@ -243,6 +290,13 @@ BAD = [
     (b"index,label\n1.5,cat\n", "a.csv, line 2: index '1.5' is not an integer of 0 or more"),
     (b"index,label\n1,cat\n-2,cat\n", "a.csv, line 3: index '-2' is not an integer"),
     (b"index,label\n" + b"9" * 5000 + b",cat\n", "a.csv, line 2: index '9*' is not an integer"),
+    (
+        b'index,label,time\n1.5,cat,\n1,cat,\n,dog,\n2,dog,noon\n3,a,b,c\n4,"a',
+        "a.csv holds 5 mistakes: line 2: index '1.5' .*; line 4: neither .*; line 5: time 'noon' .*"
+        "; line 6: 4 fields under 3 .*; line 7: not a CSV table",
+    ),
+    (b"index,label\n" + b"x,cat\n" * 11, "a.csv holds more than 10 mistakes, first: line 2: ind"),
+    (b"index,Label,LABEL\n1,a,b\n", "a.csv has 2 columns label; keep one"),
     (b"index,label\n,cat\n", "a.csv, line 2: neither an index nor an id names the image"),
     (b"index,label\n1,cat,dog\n", "a.csv, line 2: 3 fields under 2 column names; put texts that"),
     (b'index,label\n1,"cat\n', r"a.csv, line 2: not a CSV table \(unexpected end of data\)"),

@@ -113,7 +113,8 @@ def _checked_labels(split: Split, data: ImageDataset) -> npt.NDArray[np.int64]:
         raise ArtefactError(
             f"{int((labels < 0).sum())} of the split's {len(split)} images have no label yet "
             f"(the first is image {first} of {data.name}); write them out with `fmsel labels "
-            "export`, and read people's answers with `fmsel labels import`"
+            "export`, and read people's answers with `fmsel labels import`, where "
+            "--drop-unlabelled leaves out those that nobody can label"
         )
     if len(np.unique(labels)) < 2:
         raise ArtefactError(
