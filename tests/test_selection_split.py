@@ -57,6 +57,15 @@ TOY = make_data([0, 1, 2] * 10)
 RANDOM = make_split(TOY, Random(), batch_size=6, seed=3)
 
 
+def test_people_s_labels_are_refused_once_the_classes_changed_their_order() -> None:
+    labelled = replace(RANDOM, labels=[0] * 6, class_counts={"cat": 6, "dog": 0, "emu": 0})
+    labelled.check(TOY, "s.json")
+    with pytest.raises(
+        ArtefactError, match="of the classes dog, cat, emu, but those of toy are cat"
+    ):
+        replace(labelled, class_counts={"dog": 6, "cat": 0, "emu": 0}).check(TOY, "s.json")
+
+
 @pytest.mark.parametrize(
     "split",
     [

@@ -146,6 +146,12 @@ class Split:
                 "(their sha256 differ); make it again with `fmsel split`"
             )
         self._check_counts(data, where)
+        if self.labels and self.class_counts and tuple(self.class_counts) != data.class_names:
+            raise ArtefactError(
+                f"{where} holds people's labels of the classes {', '.join(self.class_counts)}, but "
+                f"those of {data.name} are {', '.join(data.class_names)}, in this order; put their "
+                "names back as they were"
+            )
         for place, label in enumerate(self.labels or ()):
             if label >= data.n_classes:
                 raise ArtefactError(
