@@ -30,7 +30,11 @@ def loop(
     ] = None,
     seeds: Annotated[int, typer.Option(help="Tracks of each strategy: seeds 0, 1, …")] = 3,
     embeddings: Annotated[
-        Path | None, typer.Option(help="For strategies that need no run but features.")
+        Path | None,
+        typer.Option(
+            help="For strategies that need no run but features. (default: the only one in "
+            "embeddings/)"
+        ),
     ] = None,
     scores: Annotated[
         Path | None, typer.Option(help="A scores file. (default: the only one in scores/)")
@@ -74,17 +78,24 @@ def loop(
 ) -> None:
     """Choose, label and train in rounds; compare strategies by their learning curves.
 
-    The same command goes on with a loop that was stopped, or that waited for labels.
+    The same command goes on with a loop that was stopped, or that waited for labels; with more
+    --budgets at the end, or more --seeds, it goes on beyond its end.
     """
     from fmsel.datasets import load_dataset
     from fmsel.embeddings.vectors import Embeddings
     from fmsel.experiments.loop.label import Waiting
     from fmsel.experiments.loop.run import run_loop
-    from fmsel.experiments.loop.setup import Setup, parse_budgets, parse_strategies
+    from fmsel.experiments.loop.setup import (
+        Setup,
+        needs_run,
+        parse_budgets,
+        parse_strategies,
+        reads_embedding,
+    )
     from fmsel.fixmatch.presets import configure
     from fmsel.fixmatch.run.job import Options
     from fmsel.report.loop import print_loop, write_loop
-    from fmsel.selection.split.inputs import load_inputs
+    from fmsel.selection.split.inputs import load_inputs, only_embeddings
     from fmsel.selection.split.known import embedded
 
     *chosen, first = parse_strategies([*strategy, start], setting or ())
@@ -98,6 +109,9 @@ def loop(
         offline=offline,
         scores_path=scores,
     )
+    read = (*chosen, first) if any(map(needs_run, chosen)) else chosen
+    if embeddings is None and any(map(reads_embedding, read)):
+        embeddings = only_embeddings(data)
     embedding = None
     if embeddings is not None:
         embedding = embedded(data, Embeddings.load(embeddings), embeddings.name)

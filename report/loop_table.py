@@ -64,6 +64,11 @@ def loop_notes(results: LoopResults) -> list[str]:
         )
     if results.short:
         said.append("Some rounds have fewer labels than their budget, as people skipped images.")
+    if results.beyond:
+        said.append(
+            "Some rounds have more labels than their budget, as people labelled images later that "
+            "they had skipped."
+        )
     if any(row.oracle for row in results.rows):
         said.append(
             "oracle: the choice read labels that nobody has before labelling, so it shows what is "

@@ -107,27 +107,46 @@ def test_settings_scores_and_start_are_passed_on() -> None:
     assert list(record["start"]) == ["probcover"]
 
 
+def test_the_only_embeddings_of_these_images_are_found(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("embeddings").mkdir()
+    write_embeddings("embeddings/digits-pixels.npy")
+    words = ["--strategy", "k-center", *BASE, "--labels", "answers", "--out", "loop"]
+    loop(*words)
+    record = json.loads(Path("loop/loop.json").read_text())
+    assert record["embeddings"]["embeddings"]["encoder"] == "pixels"
+    loop(*words, "--embeddings", "embeddings/digits-pixels.npy")
+    write_embeddings("embeddings/digits-other.npy")
+    assert "holds several embeddings of digits" in refusal(capsys, *words)
+    loop(*words[2:], "--strategy", "margin", "--out", "none")  # reads none, and searches for none
+    assert json.loads(Path("none/loop.json").read_text())["embeddings"] is None
+
+
 def test_people_answer_and_the_same_command_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
     """The first round has an image that nobody knows; the labels are 9 and then 20."""
     words = ["--strategy", "margin", *BASE, "--labels", "answers", "--out", "loop"]
     truth = load_dataset("digits").labels
     Path("answers").mkdir()
+    unsure = ""
     for number, folder in enumerate(("random-seed0/round-0", "margin-seed0/round-1")):
-        table = Path("loop/tracks", folder, "to-label.csv")
+        table = Path("loop/tracks", folder, f"to-label-{folder.replace('/', '-')}.csv")
         loop(*words)
         out = capsys.readouterr().out.splitlines()
         assert out[-1] == (
-            f"waiting for the labels of {10 + number} images: fill in {table} (or label the tasks "
-            "in to-label.json beside it with Label Studio), put the answers into answers/, and "
-            "give the same command to go on"
+            f"waiting for the labels of {10 + number} images: write a class, or skip, into the "
+            f"column label of {table}, save, and give the same command to go on (or label the "
+            "tasks beside, of the same name in .json, with Label Studio and put its export into "
+            "answers/)"
         )
+        if number:
+            assert f"random, seed 0, round 0: 9 of 10 labelled, 1 skipped ({unsure})" in out
         with table.open(newline="") as file:
             rows = list(csv.DictReader(file))
         for row in rows:
             row["label"] = str(truth[int(row["index"])])
         if not number:
-            rows[0]["label"] = "unsure"
-        with Path("answers", f"{number}.csv").open("w", newline="") as file:
+            unsure, rows[0]["label"] = rows[0]["id"], "unsure"
+        place = Path("answers", table.name) if number else table  # there, or where it lies
+        with place.open("w", newline="") as file:
             writer = csv.DictWriter(file, list(rows[0]))
             writer.writeheader()
             writer.writerows(rows)
@@ -144,11 +163,11 @@ def test_answers_that_nobody_asked_for_are_refused_at_every_time(
     truth = load_dataset("digits").labels
     rows = "".join(f"{index},{label}\n" for index, label in enumerate(truth))
     Path("all.csv").write_text("index,label\n" + rows)
-    assert "all.csv, line 2: image 0 is not among" in refusal(capsys, *words)
+    assert "line 2: image 0 is not among" in refusal(capsys, *words)
     Path("all.csv").unlink()
     loop(*words)
     Path("all.csv").write_text("index,label\n" + rows)
-    assert "all.csv, line 2: image 0 is not among" in refusal(capsys, *words)
+    assert "line 2: image 0 is not among" in refusal(capsys, *words)
     Path("all.csv").write_text("index,label\n0,cat\n")
     assert "all.csv, line 2" in refusal(capsys, *words)
 
@@ -156,7 +175,8 @@ def test_answers_that_nobody_asked_for_are_refused_at_every_time(
 def test_another_configuration_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     words = ["--strategy", "random", *BASE, "--labels", "answers"]
     loop(*words)
-    assert "its seeds was 0, now it is 0, 1;" in refusal(capsys, *words, "--seeds", "2")
+    said = refusal(capsys, *words, "--budgets", "10,30")
+    assert "its budgets were 10, 20, now they are 10, 30;" in said
     loop(*words[:-1], "elsewhere", "--resume")  # where the answers lie may change
 
 
@@ -175,8 +195,11 @@ def test_another_configuration_is_refused(capsys: pytest.CaptureFixture[str]) ->
             ["--strategy", "random-stratified", "--strategy", "random_stratified"],
             "--strategy random_stratified is given twice",
         ),
-        (["--strategy", "probcover"], "probcover needs embeddings; make them with `fmsel embed`"),
-        (["--strategy", "margin", "--start", "probcover"], "probcover needs embeddings"),
+        (["--strategy", "probcover"], "there are no embeddings of digits in embeddings/; make"),
+        (
+            ["--strategy", "margin", "--start", "probcover"],
+            "there are no embeddings of digits in embeddings/",
+        ),
         (["--strategy", "mixed"], "there are no scores in scores/"),
         (["--strategy", "random", "--seeds", "0"], "--seeds must be 1 or more, got 0"),
         (["--strategy", "random", "--preset", "huge"], "unknown preset 'huge'"),

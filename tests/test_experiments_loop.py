@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import random
 import signal
+import subprocess
+import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -237,27 +239,80 @@ def test_another_loop_in_the_folder_is_refused_by_what_differs(three: Loop, tmp_
     setup, folder, _ = three
     names = ("margin", "probcover", "random_stratified")
     others: list[tuple[dict[str, Any], str]] = [
-        ({"budgets": (10, 20, 30)}, "its budgets was 10, 20, 25, now it is 10, 20, 30"),
-        ({"seeds": 3}, "its seeds was 0, 1, now it is 0, 1, 2"),
+        ({"budgets": (10, 20, 30)}, "its budgets were 10, 20, 25, now they are 10, 20, 30; use"),
+        ({"budgets": (10, 20)}, "its budgets were 10, 20, 25, now they are 10, 20"),
+        ({"budgets": (5, 10, 20, 25)}, "now they are 5, 10, 20, 25"),
+        ({"seeds": 1}, "its seeds were 0, 1, now they are 0"),
         ({"config": replace(RECIPE, lr=0.1)}, "its training fixmatch lr was 0.03, now it is 0.1"),
-        ({"warm_start": True}, "its training warm_start was False, now it is True"),
-        ({"answers": Path("a")}, "its labels was dataset, now it is people"),
+        ({"config": replace(RECIPE, steps=9)}, "its training fixmatch steps were 6, now they are"),
+        ({"warm_start": True}, "its training warm start was False, now it is True"),
+        ({"answers": Path("a")}, "its source of labels was dataset, now it is people"),
     ]
+    before = (folder.path / "loop.json").read_bytes()
     for changes, message in others:
         other = make_setup(*names, **{"budgets": (10, 20, 25), "seeds": 2, **changes})
         with pytest.raises(ArtefactError, match=message):
             run_loop(other, folder.path)
     more = make_setup(*names, "random", budgets=(10, 20, 25), seeds=2)
-    with pytest.raises(ArtefactError, match="strategies random was not given, now it is given"):
+    with pytest.raises(ArtefactError, match="its strategy random was not given, now it is given"):
         run_loop(more, folder.path)
     moved = replace(setup.data, source=replace(setup.data.source, data_root="/elsewhere"))
     same = make_setup(*names, budgets=(10, 20, 25), seeds=2, data=moved)
-    folder.check_same(same.as_dict())
+    assert not folder.extends(same.as_dict())
+    assert (folder.path / "loop.json").read_bytes() == before
     (tmp_path / "photo.png").touch()
     with pytest.raises(OutputError, match="is not a loop's folder"):
         run_loop(setup, tmp_path)
     with pytest.raises(ArtefactError, match="there is no loop to resume"):
         run_loop(setup, tmp_path / "nothing", resume=True)
+
+
+def test_more_budgets_and_seeds_end_as_if_they_had_been_there(three: Loop, tmp_path: Path) -> None:
+    setup, whole, results = three
+    names, out = ("margin", "probcover", "random_stratified"), tmp_path / "loop"
+    short = finished(make_setup(*names, budgets=(10,)), out)
+    assert short.budgets == (10,) and short.seeds == 1
+    first = sha256_file(out / "tracks/random-seed0/round-0/run/summary.json")
+    finished(make_setup(*names, budgets=(10, 20)), out, resume=True)
+    assert finished(setup, out) == results
+    assert sha256_file(out / "tracks/random-seed0/round-0/run/summary.json") == first
+    assert (out / "loop.json").read_bytes() == (whole.path / "loop.json").read_bytes()
+    for each in setup.plan.every:
+        assert LoopFolder(out).split(each).indices == whole.split(each).indices
+
+
+def test_more_than_the_smallest_class_has_is_refused_and_changes_nothing(three: Loop) -> None:
+    _, folder, _ = three
+    before = (folder.path / "loop.json").read_bytes()
+    names = ("margin", "probcover", "random_stratified")
+    with pytest.raises(BudgetError, match="class '0' has 142 images"):
+        run_loop(make_setup(*names, budgets=(10, 20, 25, 1436), seeds=2), folder.path)
+    assert (folder.path / "loop.json").read_bytes() == before
+
+
+def test_a_second_process_is_told_and_a_dead_one_holds_nothing(three: Loop, tmp_path: Path) -> None:
+    setup, folder, results = three
+    code = f"""
+import fcntl, os
+file = open({str(folder.path / "loop.lock")!r}, "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+os.read(0, 1)
+os.kill(os.getpid(), {int(signal.SIGKILL)})
+"""
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(
+            OutputError, match=r"another process is at work on the loop in .*loop; "
+        ):
+            run_loop(setup, folder.path)
+        other.communicate(b"x")
+    assert other.returncode == -signal.SIGKILL
+    assert finished(setup, folder.path) == results
+    with LoopFolder(tmp_path / "new").locked():
+        pass  # killed before anything was chosen
+    LoopFolder(tmp_path / "new").check_new()
 
 
 WORDS = [

@@ -37,6 +37,8 @@ def test_a_start_that_is_no_strategy_has_a_first_round_only() -> None:
 def test_folders_tell_rounds_apart() -> None:
     assert Round("margin", 3, 2).folder.as_posix() == "tracks/margin-seed3/round-2"
     assert len({each.folder for each in PLAN.every}) == len(PLAN.every)
+    assert Round("margin", 3, 2).table == "to-label-margin-seed3-round-2"
+    assert len({each.table for each in PLAN.every}) == len(PLAN.every)
 
 
 def test_selection_seeds() -> None:

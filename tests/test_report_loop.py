@@ -1,10 +1,13 @@
 """Tables, files and picture of a loop say what is so, and which strategies are oracles."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+from matplotlib.artist import Artist
+from matplotlib.collections import LineCollection
 from matplotlib.colors import to_hex
 from PIL import Image
 from scipy.stats import ttest_1samp, ttest_rel
@@ -13,7 +16,7 @@ from fmsel.experiments.loop.results import LoopResults, Rival, Row, Track
 from fmsel.experiments.loop.statistics import paired_gain, tally
 from fmsel.report.figure import BASELINE_COLOUR, COLOURS
 from fmsel.report.loop import write_loop
-from fmsel.report.loop_curve import loop_figure
+from fmsel.report.loop_curve import APART, loop_figure
 from fmsel.report.loop_table import curve_table, loop_notes, rivals_table
 
 BUDGETS = (10, 40)
@@ -115,30 +118,63 @@ def test_the_picture(study: LoopResults) -> None:
         "random",
         "random per class, oracle",
     ]
-    margin, random, stratified = lines
+    margin = lines[0]
     assert list(np.asarray(margin.get_ydata())) == pytest.approx([30, 100 * 1.9 / 3])
     assert [line.get_linestyle() for line in lines] == ["-", "-", "--"]
     colours = [to_hex(str(line.get_color())).upper() for line in lines]
-    assert colours == [COLOURS[0], BASELINE_COLOUR, BASELINE_COLOUR]
+    assert colours[:2] == [COLOURS[0], BASELINE_COLOUR]
+    assert len({*colours, *COLOURS}) == len(COLOURS) + 2  # the oracle's hue is no other's
+    assert len({line.get_marker() for line in lines}) == 3
     assert axes.get_xscale() == "log" and list(axes.get_xticks()) == list(BUDGETS)
-    band = axes.collections[0].get_paths()[0].vertices
+    (bars,) = axes.containers[0].get_children()[-1:]  # margin's
     values = [curve[0] for curve in MARGIN]
     interval = ttest_1samp(values, 0).confidence_interval(0.95)
-    at_first = np.asarray(band)[np.isclose(np.asarray(band)[:, 0], 10)][:, 1]
-    assert at_first.min() == pytest.approx(100 * interval.low)
-    assert at_first.max() == pytest.approx(100 * interval.high)
-    assert random.get_marker() == stratified.get_marker() != margin.get_marker()
+    (low, high), *_ = spans(bars)
+    assert (low, high) == pytest.approx((max(0, 100 * interval.low), 100 * interval.high))
+    assert axes.get_title(loc="left") == "Accuracy by number of labels, toy"
+    assert [text.get_text() for text in axes.texts] == [
+        "On the test part, EMA weights; FixMatch, small, 400 steps; mean of 3 seeds, bars: its "
+        "95 % interval"
+    ]
 
 
-def test_bands_end_at_0_and_100_and_are_left_out_below_three_seeds() -> None:
+def spans(bars: Artist) -> list[tuple[float, float]]:
+    """(lower end, upper end) of each error bar."""
+    assert isinstance(bars, LineCollection)
+    heights = [np.asarray(each)[:, 1] for each in bars.get_segments()]
+    return [(float(each.min()), float(each.max())) for each in heights]
+
+
+def test_strategies_stand_side_by_side_at_their_real_numbers_of_labels() -> None:
+    """A shared first round hides no marker; skipped images move a point to their mean number."""
+    short = replace(row("margin", MARGIN), tracks=row("margin", MARGIN).tracks[:2])
+    tracks = (replace(short.tracks[0], labels=(8, 40)), short.tracks[1])
+    figure = loop_figure(results(replace(short, tracks=tracks), row("random", RANDOM[:2])))
+    figure.draw_without_rendering()
+    (axes,) = figure.axes
+    margin, random = (line for line in axes.get_lines() if str(line.get_label())[0] != "_")
+    assert list(np.asarray(margin.get_xdata())) == [9, 40]
+    places = [line.get_transform().transform(line.get_xydata()) for line in (margin, random)]
+    apart = (places[1] - places[0])[1, 0] * 72 / figure.dpi  # points, at 40 labels
+    assert apart == pytest.approx(APART)
+    low, high = axes.get_ylim()
+    assert low < 20 and 90 < high < 100  # all single seeds are seen, and no more
+
+
+def test_bars_end_at_0_and_100_and_fewer_seeds_are_dots() -> None:
     (axes,) = loop_figure(results(row("margin", ((0, 0), (0.5, 0.5), (1, 1))))).axes
-    heights = np.concatenate(
-        [np.asarray(c.get_paths()[0].vertices)[:, 1] for c in axes.collections]
-    )
-    assert heights.min() == 0 and heights.max() == 100
+    bars = axes.containers[0].get_children()[-1]
+    np.testing.assert_allclose(spans(bars), [(0, 100), (0, 100)], atol=1e-9)
     (axes,) = loop_figure(results(row("random", RANDOM[:2]))).axes
-    assert not axes.collections
-    assert any("no band: fewer than 3 seeds" in text.get_text() for text in axes.texts)
+    assert not axes.containers
+    dots = [line for line in axes.get_lines() if line.get_marker() == "."]
+    assert [list(np.asarray(line.get_ydata())) for line in dots] == [
+        pytest.approx([20, 40]),
+        pytest.approx([40, 60]),
+    ]
+    assert axes.texts[0].get_text().endswith("; mean of 2 seeds, dots: single seeds")
+    (axes,) = loop_figure(results(row("random", RANDOM[:1]))).axes
+    assert len(axes.get_lines()) == 1 and axes.texts[0].get_text().endswith("; one seed")
 
 
 def test_the_files_and_that_they_are_written_over(study: LoopResults, tmp_path: Path) -> None:
@@ -153,6 +189,14 @@ def test_the_files_and_that_they_are_written_over(study: LoopResults, tmp_path: 
     assert record["rows"][0]["against"]["random"]["tally"] == {"wins": 2, "losses": 1, "ties": 3}
     assert record["rows"][0]["curve"][1]["mean"] == pytest.approx(1.9 / 3)
     assert Image.open(written[2]).size == (1350, 840)
+
+
+def test_notes_on_numbers_of_labels_beside_the_budget(study: LoopResults) -> None:
+    (track,) = row("random", RANDOM[:1]).tracks
+    for labels, words in (((9, 40), "fewer labels"), ((10, 41), "more labels")):
+        one = replace(study.rows[1], tracks=(replace(track, labels=labels),))
+        said = " ".join(loop_notes(results(one)))
+        assert words in said and ("fewer labels" in said) != ("more labels" in said)
 
 
 def test_without_accuracies_there_is_no_picture(tmp_path: Path) -> None:

@@ -175,7 +175,8 @@ def test_counts_that_are_not_of_the_indices_are_refused() -> None:
         with pytest.raises(ArtefactError, match=sentence):
             replace(three, **wrong).check(TOY, "a.json")
     # where people gave labels, or the choice read none, other labels may have been counted
-    replace(three, class_counts={"yak": 3}, labels=[0, 0, 0]).check(TOY, "a.json")
+    theirs = {"cat": 3, "dog": 0, "emu": 0}
+    replace(three, class_counts=theirs, labels=[0, 0, 0]).check(TOY, "a.json")
     three.check(make_data([2, 2, 2] * 10), "a.json")
 
 

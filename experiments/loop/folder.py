@@ -1,6 +1,8 @@
 """`LoopFolder`: the files of a loop, from which alone it is known how far each round has come."""
 
-from collections.abc import Mapping, Sequence
+import fcntl
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,14 @@ from fmsel.selection.split import Split
 
 LOOP = "loop.json"
 ASKED = "asked.json"  # what people are asked for: a split with labels that are awaited
-TABLE, TASKS = "to-label.csv", "to-label.json"
 RUN = "run"
+LOCK = "loop.lock"  # held by the process at work; the file stays, the hold ends with the process
 # What a loop may differ in from its beginning: names of files, and where the images lie.
 FREE = ("versions", "dataset.source", "test.source", "embeddings.embeddings.file", "scores.file")
+LISTS = ("budgets", "seeds")  # to which more may be added at the end
+# How a difference is told where the name in loop.json does not read as English.
+TOLD = {"labels": "source of labels", "strategies": "strategy"}
+PLURAL = ("arrays", "budgets", "class names", "embeddings", "needs", "scores", "seeds", "steps")
 
 
 @dataclass(frozen=True)
@@ -44,18 +50,44 @@ class LoopFolder:
             OutputError: as said, or it cannot be written to.
         """
         check_output(self.path / LOOP)
-        if self.path.is_dir() and any(each.suffix != ".tmp" for each in self.path.iterdir()):
+        if self.path.is_dir() and any(
+            each.suffix != ".tmp" and each.name != LOCK for each in self.path.iterdir()
+        ):
             raise OutputError(f"{self.path} is not a loop's folder; choose another --out")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Keep other processes out of the folder, which is made where it is missing.
+
+        A process that ends, however it does, holds it no longer.
+
+        Raises:
+            OutputError: another process holds it, or the folder cannot be written to.
+        """
+        path = self.path / LOCK
+        check_output(path, force=True)
+        self.path.mkdir(parents=True, exist_ok=True)
+        with path.open("ab") as file:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise OutputError(
+                    f"another process is at work on the loop in {self.path}; wait until it ends, "
+                    "or choose another --out"
+                ) from None
+            except OSError:
+                pass  # some network file systems have no locks
+            yield
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Write loop.json; from then on the loop can be gone on with."""
-        write_json(self.path / LOOP, record)
+        write_json(self.path / LOOP, record, force=True)
 
-    def check_same(self, record: Mapping[str, Any]) -> None:
-        """Refuse to go on with a loop that was begun differently.
+    def extends(self, record: Mapping[str, Any]) -> bool:
+        """Whether this goes on with the loop that is there by more rounds or more seeds.
 
         Raises:
-            ArtefactError: it names the first difference.
+            ArtefactError: the loop was begun differently; it names the first difference.
         """
         old = read_json(self.path / LOOP, "loop's configuration")
         if old.get("schema_version") != SCHEMA:
@@ -64,15 +96,19 @@ class LoopFolder:
                 f"this fmsel reads version {SCHEMA}"
             )
         if difference := _difference(old, record):
-            name, was, now = difference
             raise ArtefactError(
-                f"cannot go on with {self.path}: its {name.replace('.', ' ')} was {_shown(was)}, "
-                f"now it is {_shown(now)}; use what it was begun with, or another --out"
+                f"cannot go on with {self.path}: {_told(*difference)}; use what it was begun with, "
+                "or another --out"
             )
+        return any(old[name] != record[name] for name in LISTS)
 
     def round(self, each: Round) -> Path:
         """The folder of a round."""
         return self.path / each.folder
+
+    def table(self, each: Round) -> Path:
+        """What people fill in for a round; its tasks of Label Studio lie beside it, in .json."""
+        return self.round(each) / f"{each.table}.csv"
 
     def run(self, each: Round) -> Path:
         """The run folder of a round."""
@@ -105,17 +141,15 @@ class LoopFolder:
         return Split.load(path) if path.exists() else None
 
     def skipped(self, rounds: Sequence[Round]) -> npt.NDArray[np.int64]:
-        """(K,) images that were asked for in these finished rounds and got no label."""
-        found: set[int] = set()
-        for each in rounds:
-            if (asked := self.asked(each)) is not None:
-                found |= set(asked.indices) - set(self.split(each).indices)
-        return np.array(sorted(found), dtype=np.int64)
+        """(K,) images that were asked for in these finished rounds of a track and have no label."""
+        asked = {index for each in rounds if (found := self.asked(each)) for index in found.indices}
+        held = set(self.split(rounds[-1]).indices) if rounds else set[int]()
+        return np.array(sorted(asked - held), dtype=np.int64)
 
 
 def _difference(was: object, now: object, name: str = "") -> tuple[str, object, object] | None:
     """(dotted name, was, now) of the first value in which two configurations differ."""
-    if name in FREE or was == now:
+    if name in FREE or was == now or (name in LISTS and _continues(was, now)):
         return None
     if not isinstance(was, Mapping) or not isinstance(now, Mapping):
         return name, was, now
@@ -124,6 +158,19 @@ def _difference(was: object, now: object, name: str = "") -> tuple[str, object, 
         for key in dict.fromkeys([*was, *now])
     )
     return next((found for found in pairs if found), None)
+
+
+def _continues(was: object, now: object) -> bool:
+    """Whether a list begins with another one."""
+    return isinstance(was, list) and isinstance(now, list) and now[: len(was)] == was
+
+
+def _told(name: str, was: object, now: object) -> str:
+    """The difference of one value, as a clause."""
+    head, *rest = name.split(".")
+    told = " ".join([TOLD.get(head, head), *rest]).replace("_", " ")
+    verbs = ("were", "they are") if told.endswith(PLURAL) else ("was", "it is")
+    return f"its {told} {verbs[0]} {_shown(was)}, now {verbs[1]} {_shown(now)}"
 
 
 def _shown(value: object) -> str:

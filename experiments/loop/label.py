@@ -1,28 +1,25 @@
 """People's labels for the rounds that wait: what is asked, and what the answers settle."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from fmsel.datasets import ImageDataset
 from fmsel.datasets.images.dataset import UNKNOWN
 from fmsel.errors import ArtefactError
 from fmsel.experiments.loop.choose import check_two_classes
-from fmsel.experiments.loop.folder import TABLE, TASKS, LoopFolder
-from fmsel.experiments.loop.plan import Round
+from fmsel.experiments.loop.folder import LoopFolder
+from fmsel.experiments.loop.pile import Pile, is_file, read_pile
+from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.setup import Setup
-from fmsel.labeling import (
-    Answer,
-    Answers,
-    apply_answers,
-    export_csv,
-    export_label_studio,
-    read_answers,
-)
-from fmsel.labeling.read import READERS, check_suffix
+from fmsel.labeling import apply_answers, export_csv, export_label_studio
+from fmsel.labeling.apply import last_record
 from fmsel.selection.split import Split
+
+SHOWN = 3  # tables in the sentence on what is awaited, and images in one on those skipped
 
 
 @dataclass(frozen=True)
@@ -32,7 +29,7 @@ class Waiting:
     Attributes:
         images: how many have no answer yet.
         tables: the files that name them, one a round; tasks of Label Studio lie beside each.
-        answers: where the answers are looked for.
+        answers: where answers are looked for beside the tables.
     """
 
     images: int
@@ -40,121 +37,147 @@ class Waiting:
     answers: Path
 
     def __str__(self) -> str:
-        tables = str(self.tables[0])
-        if more := len(self.tables) - 1:
-            tables += f" and {more} more named {TABLE} in the folders of other rounds"
-        place = f"as {self.answers}" if _is_file(self.answers) else f"into {self.answers}/"
+        plural = "" if self.images == 1 else "s"
+        tables = ", ".join(map(str, self.tables[:SHOWN]))
+        if (more := len(self.tables) - SHOWN) > 0:
+            tables += f" and {more} more in {self.tables[0].parents[2]}"
+        place = f"as {self.answers}" if is_file(self.answers) else f"into {self.answers}/"
         return (
-            f"waiting for the labels of {self.images} images: fill in {tables} (or label the tasks "
-            f"in {TASKS} beside it with Label Studio), put the answers {place}, and give the same "
-            "command to go on"
+            f"waiting for the label{plural} of {self.images:,} image{plural}: write a class, or "
+            f"skip, into the column label of {tables}, save, and give the same command to go on "
+            "(or label the tasks beside, of the same name in .json, with Label Studio and put its "
+            f"export {place})"
         )
 
 
-def settle(setup: Setup, folder: LoopFolder, rounds: Iterable[Round]) -> Waiting | None:
+def settle(
+    setup: Setup,
+    folder: LoopFolder,
+    rounds: Iterable[Round],
+    say: Callable[[str], None] = lambda line: None,
+) -> Waiting | None:
     """Take the answers that are there; write out what waits for one.
 
     A round is settled once every image that it asked for was answered. Images whose answers give
-    no class (skipped, unsure, or a tie) stay unlabelled. An answer about an image serves all
-    tracks.
+    no class (skipped, unsure, or a tie) stay unlabelled; a class given later counts in the track's
+    next round that is settled. An answer about an image serves all tracks.
 
     Args:
         rounds: those at the stage of labelling.
+        say: told a line about each round that is settled.
     Returns:
         What is awaited; None when all of them are settled.
     Raises:
-        ArtefactError: answers about images that nobody asked for, of no class, or that contradict
-            each other; a round whose labels are of one class.
+        ArtefactError: answers as `read_pile`; a round whose labels are of one class.
         OptionError, OutputError: a file of another format, or an output that cannot be written.
     """
     assert setup.answers is not None  # else no round awaits labels
-    answers = read_pile(setup.answers)
-    asked_ever = [found for each in setup.plan.every if (found := folder.asked(each)) is not None]
-    check_asked(asked_ever, setup.data, answers)
-    by_image = dict(_by_image(answers, setup.data))
+    pile = find_answers(setup, folder)
     waiting, tables = set[int](), list[Path]()
     for each in rounds:
         asked = folder.asked(each)
         assert asked is not None  # by its stage
         labels = dict(zip(asked.indices, asked.labels or (), strict=True))
         new = [index for index in asked.indices if labels[index] == UNKNOWN]
-        left = [index for index in new if index not in by_image]
+        left = [index for index in new if index not in pile.of]
         if left:
             waiting.update(left)
-            tables.append(_export(asked, setup.data, folder.round(each), left))
+            tables.append(_export(asked, setup.data, folder.table(each), left))
             continue
-        own = [answer for index in new for answer in by_image[index]]
-        folder.keep(each, _settled(asked, setup.data, replace(answers, answers=own), each))
+        late = _late(setup, folder, each, pile)
+        settled = _settled(asked, setup.data, pile, each, new, late)
+        folder.keep(each, settled)
+        say(_summary(settled, setup.data, each, new, late))
     return Waiting(len(waiting), tuple(tables), setup.answers) if waiting else None
 
 
-def read_pile(path: Path) -> Answers:
-    """All answers of a file, or of the .csv and .json files in a folder; none where it is missing.
-
-    Equal answers of unnamed annotators count once, so that files may repeat earlier ones.
+def find_answers(setup: Setup, folder: LoopFolder) -> Pile:
+    """All answers about images of a loop with people's labels, from wherever they lie.
 
     Raises:
-        ArtefactError, OptionError: as `read_answers`.
+        ArtefactError, OptionError: as `read_pile`.
     """
-    if _is_file(path):
-        check_suffix(path)
-        files = [path] if path.exists() else []
-    else:
-        files = sorted(
-            each
-            for each in path.glob("*")
-            if each.suffix in READERS and not each.name.startswith(".")
+    assert setup.answers is not None  # people's
+    rounds = setup.plan.every
+    asked = [found for each in rounds if (found := folder.asked(each)) is not None]
+    return read_pile(setup.answers, [folder.table(each) for each in rounds], setup.data, asked)
+
+
+def notes_on_answers(setup: Setup, folder: LoopFolder) -> list[str]:
+    """What people should know of answers that were not used, a sentence each.
+
+    Raises:
+        ArtefactError, OptionError: as `read_pile`.
+    """
+    pile = find_answers(setup, folder)
+    late = set[int]()
+    for track in setup.plan.tracks:
+        if folder.stage(track[-1]) is Stage.DONE:
+            last = folder.split(track[-1])
+            late.update(_classed(last, setup.data, pile, folder.skipped(track)))
+    notes = [pile.note] if pile.note else []
+    if late:
+        notes.append(
+            "too late for the last round: images that were skipped and have a class now "
+            f"({len(late)}, {_names(sorted(late), setup.data)}); one more number at the end of "
+            "--budgets makes use of them"
         )
-    found: dict[object, Answer] = {}
-    record = {}
-    for file in files:
-        read = read_answers(file)
-        record[file.name] = read.record["sha256"]
-        for number, answer in enumerate(read.answers):
-            where = answer.where if file == path else f"{file.name}, {answer.where}"
-            same = (answer.index, answer.id, answer.choice, answer.dataset)
-            key = (file, number) if answer.annotator or answer.time else same
-            found.setdefault(key, replace(answer, where=where))
-    return Answers(source=str(path), record={"files": record}, answers=list(found.values()))
+    return notes
 
 
-def _is_file(path: Path) -> bool:
-    """Whether a path is meant as one file of answers, and not as a folder of them."""
-    return path.is_file() or (not path.is_dir() and path.suffix != "")
+def _late(setup: Setup, folder: LoopFolder, each: Round, pile: Pile) -> list[int]:
+    """Images that were skipped earlier in the track and have a class now.
 
-
-def check_asked(asked: Sequence[Split], data: ImageDataset, answers: Answers) -> None:
-    """Refuse answers that none of these splits asked for, or that mean nothing.
-
-    Raises:
-        ArtefactError: as `apply_answers`.
+    They may exceed the budget, but leave the next round something to ask for.
     """
-    indices = list(dict.fromkeys(index for each in asked for index in each.indices))
-    if len(answers):
-        labels = [UNKNOWN] * len(indices)
-        everything = replace(asked[0], indices=indices, labels=labels, label_use="none")
-        apply_answers(everything, data, answers)
+    before = setup.plan.before(each)
+    asked = folder.asked(each)
+    assert asked is not None  # by its stage
+    found = _classed(asked, setup.data, pile, folder.skipped(before))
+    if each.number + 1 == len(setup.budgets):
+        return found
+    return found[: setup.budgets[each.number + 1] - 1 - len(asked)]
 
 
-def _by_image(answers: Answers, data: ImageDataset) -> Iterator[tuple[int, list[Answer]]]:
-    """(global index, all its answers), of answers that were checked."""
-    places = {str(name): index for index, name in enumerate(data.ids)}
-    found: dict[int, list[Answer]] = {}
-    for answer in answers.answers:
-        index = answer.index if answer.index is not None else places[answer.id or ""]
-        found.setdefault(index, []).append(answer)
-    yield from found.items()
+def _classed(
+    like: Split, data: ImageDataset, pile: Pile, skipped: npt.NDArray[np.int64]
+) -> list[int]:
+    """Those of the skipped images that have a class by now; `like` is any split of the data."""
+    indices = [int(index) for index in skipped if index in pile.of]
+    if not indices:
+        return []
+    split = replace(like, indices=indices, labels=[UNKNOWN] * len(indices))
+    labels = _apply(split, data, pile, indices).given_labels(data)
+    return [index for index, label in zip(indices, labels, strict=True) if label != UNKNOWN]
 
 
-def _settled(asked: Split, data: ImageDataset, answers: Answers, each: Round) -> Split:
-    """The images of a round that have a label now, with it."""
-    answered = apply_answers(asked, data, answers)
+def _apply(split: Split, data: ImageDataset, pile: Pile, indices: Iterable[int]) -> Split:
+    """The split with what was answered about these of its images."""
+    own = [answer for index in indices for answer in pile.of[index]]
+    return apply_answers(split, data, replace(pile.answers, answers=own))
+
+
+def _settled(
+    asked: Split,
+    data: ImageDataset,
+    pile: Pile,
+    each: Round,
+    new: Sequence[int],
+    late: Sequence[int],
+) -> Split:
+    """The images of a round, and those answered late, that have a label now, with it."""
+    wanted = replace(
+        asked,
+        indices=[*asked.indices, *late],
+        labels=[*(asked.labels or ()), *[UNKNOWN] * len(late)],
+    )
+    answered = _apply(wanted, data, pile, [*new, *late])
     labels = answered.given_labels(data)
     kept = np.flatnonzero(labels != UNKNOWN)
     if not len(kept):
         raise ArtefactError(
             f"none of the {len(asked)} images of {each} got a label; answer about some of them in "
-            f"{answers.source}"
+            f"{pile.answers.source}"
         )
     split = replace(
         answered,
@@ -165,7 +188,25 @@ def _settled(asked: Split, data: ImageDataset, answers: Answers, each: Round) ->
     return split
 
 
-def _export(asked: Split, data: ImageDataset, to: Path, left: list[int]) -> Path:
+def _summary(
+    split: Split, data: ImageDataset, each: Round, new: Sequence[int], late: Sequence[int]
+) -> str:
+    """What became of the images that were asked for, in a line."""
+    skipped = sorted(set(new) - set(split.indices))
+    said = f"{each}: {len(new) - len(skipped)} of {len(new)} labelled"
+    if skipped:
+        differed = " or disagreed upon" if last_record(split)["disagreements"] else ""
+        said += f", {len(skipped)} skipped{differed} ({_names(skipped, data)})"
+    return said + (f", {len(late)} skipped earlier and labelled now" if late else "")
+
+
+def _names(indices: Sequence[int], data: ImageDataset) -> str:
+    """The ids of the first `SHOWN` images."""
+    names = [str(data.ids[index]) for index in indices[:SHOWN]]
+    return ", ".join([*names, "…"] if len(indices) > SHOWN else names)
+
+
+def _export(asked: Split, data: ImageDataset, table: Path, left: list[int]) -> Path:
     """Write the images of a round that wait, as a table and as tasks, over none that are there.
 
     People may have begun to fill them in.
@@ -173,8 +214,9 @@ def _export(asked: Split, data: ImageDataset, to: Path, left: list[int]) -> Path
     waiting = replace(
         asked, indices=left, labels=[UNKNOWN] * len(left), class_counts={}, label_use="none"
     )
-    if not (to / TASKS).exists():
-        export_label_studio(waiting, data, to / TASKS, force=True)
-    if not (to / TABLE).exists():
-        export_csv(waiting, data, to / TABLE, force=True)
-    return to / TABLE
+    tasks = table.with_suffix(".json")
+    if not tasks.exists():
+        export_label_studio(waiting, data, tasks, force=True)
+    if not table.exists():
+        export_csv(waiting, data, table, force=True)
+    return table

@@ -32,6 +32,11 @@ class Round:
         return Path("tracks", f"{self.strategy}-seed{self.seed}", f"round-{self.number}")
 
     @property
+    def table(self) -> str:
+        """What people fill in, without suffix: a name that no other round's has."""
+        return f"to-label-{self.strategy}-seed{self.seed}-round-{self.number}"
+
+    @property
     def selection_seed(self) -> int:
         """Of the choice: the track's in the first round, and one of its own in each later one.
 

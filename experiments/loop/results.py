@@ -28,7 +28,8 @@ class Track:
 
     Attributes:
         seed: of choices and training.
-        labels: R numbers of labels; below the budget where people skipped images.
+        labels: R numbers of labels; below the budget where people skipped images, and above it
+            where they labelled those later.
         accuracies: R reported accuracies in 0..1; None where the test part has no labels.
         rounds: R places in the loop's folder.
     """
@@ -122,7 +123,18 @@ class LoopResults:
     @property
     def short(self) -> bool:
         """Whether some track has fewer labels than its budget, as people skipped images."""
-        return any(track.labels != self.budgets for row in self.rows for track in row.tracks)
+        return any(own < budget for own, budget in self._labels)
+
+    @property
+    def beyond(self) -> bool:
+        """Whether some has more, as people labelled skipped images later."""
+        return any(own > budget for own, budget in self._labels)
+
+    @property
+    def _labels(self) -> list[tuple[int, int]]:
+        """Labels and budget of every round of every track."""
+        tracks = (track for row in self.rows for track in row.tracks)
+        return [pair for track in tracks for pair in zip(track.labels, self.budgets, strict=True)]
 
     def as_dict(self) -> dict[str, Any]:
         """JSON-able record of all figures; the same for the same loop, however it was stopped."""

@@ -2,12 +2,14 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
-from fmsel.errors import ArtefactError, Interrupted
+from fmsel.errors import ArtefactError, BudgetError, Interrupted
 from fmsel.experiments.loop.choose import choose
 from fmsel.experiments.loop.folder import LoopFolder
-from fmsel.experiments.loop.label import Waiting, check_asked, read_pile, settle
+from fmsel.experiments.loop.label import Waiting, notes_on_answers, settle
+from fmsel.experiments.loop.pile import read_pile
 from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.results import LoopResults, read_results
 from fmsel.experiments.loop.setup import Setup, needs_run
@@ -15,7 +17,7 @@ from fmsel.experiments.replicates import TOGETHER
 from fmsel.fixmatch.run.job import Job
 from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.selection.pool import Oracle
-from fmsel.selection.split import make_split
+from fmsel.selection.split import Split, make_split
 from fmsel.training.engine.device import resolve_device
 
 
@@ -33,23 +35,35 @@ def run_loop(
 
     Args:
         setup: all that the loop depends on.
-        out: the loop's folder.
+        out: the loop's folder; a loop in it may have fewer rounds or fewer seeds than `setup`.
         resume: there must be a loop in `out`.
-        say: told a line about each finished round.
+        say: told a line about each round that people labelled, and about each finished one.
     Raises:
         ArtefactError: `out` holds a loop of another configuration, or a broken one; answers as
             `settle`.
         BudgetError, DataError, OptionError, OutputError: unusable input, before anything is
-            written.
+            written; or another process is at work in `out` (OutputError).
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1 while training; all is saved.
     """
     folder = LoopFolder(out)
-    _begin(setup, folder, resume)
+    first = _first(setup, folder, resume)
+    with folder.locked():
+        _begin(setup, folder, first)
+        if setup.plan.next_rounds(folder.stage) and (warning := _unmeasured(setup)):
+            say(warning)
+        done = _rounds(setup, folder, say)
+        for note in notes_on_answers(setup, folder) if setup.answers is not None else ():
+            say(note)
+        return done
+
+
+def _rounds(setup: Setup, folder: LoopFolder, say: Callable[[str], None]) -> LoopResults | Waiting:
+    """All that is to be done until people's answers are awaited, or nothing is."""
     while work := setup.plan.next_rounds(folder.stage):
         for each in _at(work, Stage.CHOOSE):
             folder.keep(each, choose(setup, folder, each))
         unlabelled = _at(setup.plan.next_rounds(folder.stage), Stage.LABEL)
-        waiting = settle(setup, folder, unlabelled) if unlabelled else None
+        waiting = settle(setup, folder, unlabelled, say) if unlabelled else None
         if ready := _at(setup.plan.next_rounds(folder.stage), Stage.TRAIN):
             _train(setup, folder, ready, say)
         elif waiting is not None:
@@ -57,24 +71,45 @@ def run_loop(
     return read_results(setup, folder)
 
 
-def _begin(setup: Setup, folder: LoopFolder, resume: bool) -> None:
-    """Go on with the loop that is there, or begin one with its first choices.
+def _first(setup: Setup, folder: LoopFolder, resume: bool) -> dict[Round, Split]:
+    """The first choices of the tracks that have none, of a loop that is new, there, or longer now.
 
     They are made before anything is written, so that bad input leaves nothing behind.
     """
-    if folder.begun:
-        folder.check_same(setup.as_dict())
-        return
-    if resume:
-        raise ArtefactError(f"there is no loop to resume in {folder.path}; leave out --resume")
-    folder.check_new()
-    _check_last_budget(setup)
-    first = {each: choose(setup, folder, each) for each in setup.plan.first}
-    if setup.answers is not None:
-        check_asked(list(first.values()), setup.data, read_pile(setup.answers))
-    folder.begin(setup.as_dict())
+    if not folder.begun:
+        if resume:
+            raise ArtefactError(f"there is no loop to resume in {folder.path}; leave out --resume")
+        folder.check_new()
+    if not folder.begun or folder.extends(setup.as_dict()):
+        _check_last_budget(setup)
+        _check_new_budgets(setup, folder)
+    new = [each for each in setup.plan.first if folder.stage(each) is Stage.CHOOSE]
+    first = {each: choose(setup, folder, each) for each in new}
+    if setup.answers is not None and not folder.begun:
+        read_pile(setup.answers, (), setup.data, list(first.values()))
+    return first
+
+
+def _begin(setup: Setup, folder: LoopFolder, first: dict[Round, Split]) -> None:
+    """Write the configuration where it is new or longer, and the first choices."""
+    record = setup.as_dict()
+    if not folder.begun or folder.extends(record):  # another process may have begun meanwhile
+        folder.begin(record)
     for each, split in first.items():
-        folder.keep(each, split)
+        if folder.stage(each) is Stage.CHOOSE:
+            folder.keep(each, split)
+
+
+def _unmeasured(setup: Setup) -> str | None:
+    """A warning for people who are about to label for nothing that is measured."""
+    measured = setup.test is not None and setup.test.labelled
+    if setup.answers is None or measured:
+        return None
+    return (
+        f"no accuracy will be measured, as {setup.data.name} has no labelled test part; to have "
+        "one, put the images to label into PATH/train/ and some labelled ones into "
+        "PATH/test/<class>/ before anybody labels, and begin the loop in another --out"
+    )
 
 
 def _check_last_budget(setup: Setup) -> None:
@@ -89,6 +124,19 @@ def _check_last_budget(setup: Setup) -> None:
                 scores_file=setup.scores_file,
                 known=setup.embedding,
             )
+
+
+def _check_new_budgets(setup: Setup, folder: LoopFolder) -> None:
+    """Refuse to go on to fewer labels than there are, as late ones may exceed their budget."""
+    for track in setup.plan.tracks:
+        for before, each in pairwise(track):
+            if folder.stage(before) in (Stage.TRAIN, Stage.DONE):
+                held, budget = len(folder.split(before)), setup.budgets[each.number]
+                if held >= budget:
+                    raise BudgetError(
+                        f"{before} has {held} labels, and the next number of --budgets is {budget};"
+                        f" go on with a number above {held}"
+                    )
 
 
 def _at(work: dict[Round, Stage], stage: Stage) -> list[Round]:
