@@ -1,6 +1,5 @@
 """`fmsel split` and its subcommands show, check, strategies, import and export."""
 
-from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import replace
 from itertools import zip_longest
@@ -8,16 +7,15 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.console import Console, Group
-from rich.table import Column, Table
+from rich.console import Console
+from rich.table import Table
 from typer.core import TyperGroup
 
-from fmsel.errors import FmselError, OptionError
+from fmsel.errors import OptionError
 
 if TYPE_CHECKING:
     from fmsel.datasets import ImageDataset
     from fmsel.selection.geometry.backend import Backend
-    from fmsel.selection.split import Split
     from fmsel.selection.split.known import Known
 
 BARE = ""  # `--random` without N
@@ -210,6 +208,7 @@ def split(
     if ctx.invoked_subcommand is not None:
         return
     from fmsel.artefacts import check_output
+    from fmsel.report.split import summary
     from fmsel.selection.split import make_split
     from fmsel.selection.split.inputs import load_inputs, load_known, source_of
     from fmsel.selection.split.request import Request, parse_total
@@ -271,7 +270,7 @@ def split(
             known=replace(known, backend=backend),
         )
     made.save(out, force)
-    print(f"wrote {out}: {_summary(made)}")
+    print(f"wrote {out}: {summary(made)}")
 
 
 def _backend(address: str | None) -> AbstractContextManager["Backend"]:
@@ -312,12 +311,13 @@ def show(
     file: SplitArgument, scores: ScoresOption = None, data_root: DataRootOption = None
 ) -> None:
     """Print a split's class counts, percentiles under the scores, and where it came from."""
+    from fmsel.report.split import class_table, facts_table, index_table
     from fmsel.selection.split import Split
 
     found = Split.load(file)
-    percentiles = _index_table(found, scores, data_root)
+    percentiles = index_table(found, scores, data_root)
     console = Console(markup=False)  # class and file names may hold brackets
-    for part in (_facts(found), _class_table(found), percentiles):
+    for part in (facts_table(found), class_table(found), percentiles):
         console.print(part)
 
 
@@ -329,13 +329,14 @@ def check(
     resize: ResizeOption = None,
 ) -> None:
     """Check a split against the data set that it names, or against another."""
+    from fmsel.report.split import summary
     from fmsel.selection.split import Split
     from fmsel.selection.split.inputs import load_split_data
 
     found = Split.load(file)
     data = load_split_data(found, dataset, data_root, resize)
     found.check(data, str(file))
-    print(f"ok: {file} fits {data.name}: {_summary(found)}")
+    print(f"ok: {file} fits {data.name}: {summary(found)}")
 
 
 @app.command("import")
@@ -358,6 +359,7 @@ def import_command(
     Datasets has another order: its indices would silently name other images.
     """
     from fmsel.artefacts import check_output
+    from fmsel.report.split import summary
     from fmsel.selection.split.exchange import import_split
     from fmsel.selection.split.inputs import load_inputs
 
@@ -373,7 +375,7 @@ def import_command(
     )
     made = import_split(file, data, format)
     made.save(out, force)
-    print(f"wrote {out}: {_summary(made)}")
+    print(f"wrote {out}: {summary(made)}")
 
 
 @app.command()
@@ -400,112 +402,3 @@ def export(
         found.check(data, str(file))
     for path in export_split(found, to, data, format, force):
         print(f"wrote {path}")
-
-
-def _label_use(split: "Split") -> str:
-    if not split.oracle:
-        return "no, label-free"
-    if split.label_use == "unknown":
-        return "unknown"
-    return f"yes, an oracle ({split.label_use})"
-
-
-def _summary(split: "Split") -> str:
-    counts = list(split.class_counts.values())
-    classes = ""
-    if counts:
-        least, most = min(counts), max(counts)
-        each = f"{least}" if least == most else f"{least} to {most}"
-        classes = f", {each} of each of {len(counts)} classes"
-    facts = f"{split.strategy}{classes}; reads labels: {_label_use(split)}"
-    if split.labels is None and not counts:
-        return f"{len(split)} images of {split.dataset} to label ({facts})"
-    waiting = f", {split.awaited} of them awaited" if split.awaited else ""
-    return f"{len(split)} labels of {split.dataset}{waiting} ({facts})"
-
-
-def _facts(split: "Split") -> Table:
-    table = Table("", Column(overflow="fold"), show_header=False, box=None)
-    rows = {
-        "data set": f"{split.dataset}, {split.n} images",
-        "strategy": split.strategy,
-        **_flat(split.parameters, "  "),
-        "labels": f"{len(split)}{_givers(split)}",
-        "seed": str(split.seed),
-        "reads labels": _label_use(split),
-        **_flat(split.provenance, "from "),
-        "made with": ", ".join(f"{name} {number}" for name, number in split.versions.items()),
-    }
-    for name, value in rows.items():
-        table.add_row(name, value)
-    return table
-
-
-def _givers(split: "Split") -> str:
-    if split.labels is None:
-        return ""
-    return (
-        f", {len(split) - split.awaited} of them given by people"
-        if split.awaited
-        else (", given by people")
-    )
-
-
-def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, str]:
-    """Nested objects as one row a value, named by the path to it; objects in a list are counted."""
-    rows: dict[str, str] = {}
-    for name, value in record.items():
-        if isinstance(value, list) and value and all(isinstance(each, Mapping) for each in value):
-            numbered = {str(number): each for number, each in enumerate(value, 1)}
-            rows |= _flat(numbered, f"{prefix}{name} ")
-        elif isinstance(value, Mapping):
-            rows |= _flat(value, f"{prefix}{name} ")
-        else:
-            several = isinstance(value, list)
-            rows[prefix + name] = ", ".join(map(str, value)) if several else str(value)
-    return rows
-
-
-def _class_table(split: "Split") -> Group | str:
-    if not split.class_counts:
-        return "no class counts: the data set has no labels"
-    table = Table("class", "labels", title="Labels a class")
-    for name, count in split.class_counts.items():
-        table.add_row(name, str(count) if count else "none")
-    missing = [name for name, count in split.class_counts.items() if not count]
-    there = f"missing: {', '.join(missing)}" if missing else "every class is there"
-    return Group(table, there)
-
-
-def _index_table(split: "Split", scores_path: Path | None, data_root: Path | None) -> Group | str:
-    import numpy as np
-
-    from fmsel.metrics.scores import within_class_percentile
-    from fmsel.selection.split.inputs import is_made_from, load_split_data, matching_scores
-
-    scores = matching_scores(split, scores_path)
-    try:
-        data = load_split_data(split, data_root=data_root)
-        split.check(data, "the split")
-        labels, ids, among = data.labels, data.ids, "its class"
-    except FmselError:  # the images are not at hand: still show what the scores alone tell
-        labels, ids = np.zeros(split.n, dtype=np.int64), np.array([""] * split.n)
-        among = "all images"
-    if scores is None:
-        table = Table("index", "image", title="Images, in the order of the choice")
-        for index in split.indices:
-            table.add_row(str(index), ids[index])
-        return Group(
-            table, "no percentiles: scores/ holds no scores of them; name a file: --scores"
-        )
-    table = Table("index", "image", *scores.arrays, title=f"Percentile in {among} (100 = typical)")
-    percentiles = [
-        100 * within_class_percentile(each, labels)[split.index_array]
-        for each in scores.arrays.values()
-    ]
-    for place, index in enumerate(split.indices):
-        table.add_row(str(index), ids[index], *(f"{each[place]:.1f}" for each in percentiles))
-    others = (
-        [] if is_made_from(split, scores) else ["from other scores than the split was made from"]
-    )
-    return Group(table, *others)
