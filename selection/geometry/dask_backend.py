@@ -1,5 +1,6 @@
 """`Dask`: passes over all rows on the workers of a Dask cluster, by `dask.distributed`."""
 
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -70,9 +71,18 @@ class Dask:
             yield futures.popleft()
 
     def _send(self, value: Any) -> Any:
-        """Where a value is, once every worker has it."""
+        """The value as the result of a task, which the scheduler repeats if its worker is lost.
+
+        `Client.scatter` would send it without one, and waits for ever for a worker that dies then.
+        """
         self._client.wait_for_workers(1, timeout=WAIT)
-        return self._client.scatter([value], broadcast=True, hash=False)[0]
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", "Sending large graph")  # rows that are in memory
+            return self._client.submit(_same, value, pure=False)
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _call(part: slice, function: Callable[[Rows, slice], Result], rows: Rows) -> Result:
