@@ -6,9 +6,9 @@ from typing import ClassVar
 import numpy as np
 
 from fmsel.errors import DataError
+from fmsel.selection.margin import margin_uncertainty
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 from fmsel.selection.pool.highest import highest_first
-from fmsel.selection.uherding import margin_uncertainty
 
 
 @dataclass(frozen=True)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
-import numpy.typing as npt
 
 from fmsel.selection.coverage.greedy import greedy_cover
 from fmsel.selection.coverage.kernels import ROUNDING, Gaussian, check_bandwidth, directions
 from fmsel.selection.geometry.vectors import blocks
+from fmsel.selection.margin import margin_uncertainty
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 
 
@@ -51,9 +51,3 @@ class Uherding(Strategy):
         assert pool.probabilities is not None  # checked by `query`
         kernel = Gaussian(self.bandwidth(pool))
         return greedy_cover(pool, kernel, batch_size, seed, margin_uncertainty(pool.probabilities))
-
-
-def margin_uncertainty(probabilities: npt.NDArray[np.floating]) -> npt.NDArray[np.floating]:
-    """(N,) in 0..1: 1 minus the difference of the two greatest of (N, C) probabilities, C >= 2."""
-    best = np.partition(probabilities, -2, axis=1)[:, -2:]
-    return np.asarray(1 - (best[:, 1] - best[:, 0]))

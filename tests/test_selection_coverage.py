@@ -22,10 +22,11 @@ from fmsel.selection.coverage.kernels import directions
 from fmsel.selection.coverage.purity import pure_radius
 from fmsel.selection.facility_location import FacilityLocation
 from fmsel.selection.geometry.kmeans import k_means
+from fmsel.selection.margin import margin_uncertainty
 from fmsel.selection.maxherding import Maxherding
 from fmsel.selection.pool import Pool, Strategy
 from fmsel.selection.probcover import Probcover
-from fmsel.selection.uherding import Uherding, margin_uncertainty
+from fmsel.selection.uherding import Uherding
 
 CLASSES = ("a", "b", "c")
 STRATEGIES = [Probcover(0.6), Maxherding(0.7), FacilityLocation(), Uherding(0.5)]

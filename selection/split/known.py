@@ -44,11 +44,6 @@ class Known:
     provenance: Mapping[str, Any] = field(default_factory=dict)
     backend: Backend = field(default_factory=Local)
 
-    @property
-    def restricted(self) -> bool:
-        """Whether the choice depends on images that another choice or a person named."""
-        return self.held is not None or self.groups is not None or len(self.excluded) > 0
-
     def pool(self, data: ImageDataset, scores: Mapping[str, FloatArray]) -> Pool:
         """All of it as what a strategy reads.
 
