@@ -1,9 +1,9 @@
 # Two commands on a fresh machine with Python and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
-PACKAGES := datasets training embeddings metrics selection labeling fixmatch experiments report cli
+PACKAGES := datasets training embeddings metrics selection serving labeling fixmatch experiments report cli
 
-.PHONY: demo test check lint types clean
+.PHONY: demo test check lint types docs clean
 demo: .venv/installed
 	$(BIN)/fmsel demo --out demo --force
 
@@ -22,10 +22,14 @@ types: .venv/installed
 	$(BIN)/mypy -p fmsel
 	$(BIN)/mypy tests
 
+docs: .venv/installed
+	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
+	@echo "wrote docs/_build/html/index.html"
+
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[dev]'
 	touch $@
 
 clean:
-	rm -rf build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache
+	rm -rf build docs/_build *.egg-info .venv .mypy_cache .ruff_cache .pytest_cache

@@ -47,11 +47,11 @@ def export(
     from fmsel.labeling import export_csv, export_label_studio
     from fmsel.labeling.answers import listed
     from fmsel.labeling.pictures import awaiting
-    from fmsel.labeling.read import check_suffix
+    from fmsel.labeling.read import EXPORTED, check_suffix
     from fmsel.selection.split import Split
     from fmsel.selection.split.inputs import load_split_data
 
-    check_suffix(to)
+    check_suffix(to, EXPORTED)
     if to.suffix == ".csv" and image_root is not None:
         raise OptionError("--image-root goes with tasks of Label Studio, --to FILE.json")
     found = Split.load(split)
@@ -73,7 +73,11 @@ def export(
 @app.command("import")
 def import_command(
     file: Annotated[
-        Path, typer.Argument(help="A filled table, .csv, or Label Studio's export, .json.")
+        Path,
+        typer.Argument(
+            help="A filled table, .csv, Label Studio's export, .json, or the answers of "
+            "`fmsel label`, .jsonl."
+        ),
     ],
     split: Annotated[Path, typer.Option(help="The split that was exported.")],
     out: Annotated[Path, typer.Option(help="The split with labels to write.")],
@@ -119,7 +123,7 @@ def import_command(
         made = drop_unlabelled(made)
     made.save(out, force)
     print(f"wrote {out}: {given} of {total} images of {made.dataset} have a label")
-    print(_told(last_record(made)))
+    print(told(last_record(made)))
     if made.awaited:
         print(
             f"next: `fmsel labels export {shlex.quote(str(out))}` for the other {made.awaited}, or "
@@ -129,7 +133,8 @@ def import_command(
         print(f"next: fmsel train --split {shlex.quote(str(out))}")
 
 
-def _told(record: Mapping[str, Any]) -> str:
+def told(record: Mapping[str, Any]) -> str:
+    """What a source of answers brought, and who gave them, in a line."""
     counts = {
         "labelled": record["labelled"],
         "still empty": record["unanswered"],

@@ -1,24 +1,35 @@
 """`read_answers`: a file of answers, whatever wrote it."""
 
+from collections.abc import Iterable
 from pathlib import Path
 
 from fmsel.artefacts import sha256_file
 from fmsel.errors import ArtefactError, OptionError
 from fmsel.labeling.answers import Answers
 from fmsel.labeling.label_studio import read_label_studio
+from fmsel.labeling.page.lines import read_journal
 from fmsel.labeling.tables import read_csv
 
-READERS = {".csv": read_csv, ".json": read_label_studio}
+READERS = {".csv": read_csv, ".json": read_label_studio, ".jsonl": read_journal}
+EXPORTED = (".csv", ".json")  # what is written for people to fill in
+FORMS = {
+    ".csv": "a table",
+    ".json": "tasks of Label Studio",
+    ".jsonl": "the answers that `fmsel label` saved",
+}
 
 
-def check_suffix(path: Path) -> None:
-    """OptionError where a name does not tell a format."""
-    if path.suffix not in READERS:
-        raise OptionError(f"{path} must end in .csv, a table, or in .json, tasks of Label Studio")
+def check_suffix(path: Path, known: Iterable[str] = READERS) -> None:
+    """OptionError where a name does not tell one of these formats."""
+    if path.suffix not in known:
+        forms = [f"in {each}, {FORMS[each]}" for each in known]
+        raise OptionError(f"{path} must end {', '.join(forms[:-1])}, or {forms[-1]}")
 
 
 def read_answers(path: Path) -> Answers:
-    """Read a filled table (.csv), or what Label Studio exports as JSON or JSON-MIN (.json).
+    """Read a filled table (.csv), what Label Studio exports (.json), or a journal (.jsonl).
+
+    Label Studio's may be JSON or JSON-MIN; journals are those of `fmsel label`, which may be open.
 
     Raises:
         ArtefactError: unreadable, not UTF-8, empty, or of another format.

@@ -14,6 +14,7 @@ ORDER = (
     "embeddings",
     "metrics",
     "selection",
+    "serving",
     "labeling",
     "fixmatch",
     "experiments",

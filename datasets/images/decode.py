@@ -90,15 +90,28 @@ def _decode_row(
 
 def _decode_file(path: Path, resize: int | None) -> tuple[Image.Image, str]:
     """An upright RGB image, and the mode that the file has."""
+    image, mode = upright_rgb(path, 2 * resize if resize else None)
+    return (resize_image(image, resize) if resize else image), mode
+
+
+def upright_rgb(path: Path, finest: int | None = None) -> tuple[Image.Image, str]:
+    """One file's image, and the mode that the file has.
+
+    Args:
+        path: of the file.
+        finest: pixels; a JPEG may be decoded smaller than it is, but no smaller than this each way.
+    Raises:
+        DataError: a mode that has no 8-bit RGB form.
+        Exception: nearly any, on corrupt bytes.
+    """
     with Image.open(path, formats=FORMATS) as image:
         mode = image.mode
         if mode not in MODES:
             raise DataError(f"mode {mode} has no 8-bit RGB form; convert it first")
-        if resize:
-            image.draft(None, (2 * resize, 2 * resize))  # JPEG: decode no finer than is needed
+        if finest:
+            image.draft(None, (finest, finest))
         ImageOps.exif_transpose(image, in_place=True)
-        rgb = _to_rgb(image)
-    return (resize_image(rgb, resize) if resize else rgb), mode
+        return _to_rgb(image), mode
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:

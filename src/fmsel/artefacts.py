@@ -70,10 +70,10 @@ def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
     finally:
         temporary.unlink(missing_ok=True)
     for folder in (path.absolute().parent, *(each.parent for each in new)):
-        _flush_folder(folder)
+        flush_folder(folder)
 
 
-def _flush_folder(folder: Path) -> None:
+def flush_folder(folder: Path) -> None:
     """Bring the names in a folder to disk, where the file system can do that."""
     with suppress(OSError):
         number = os.open(folder, os.O_RDONLY)
