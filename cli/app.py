@@ -10,17 +10,38 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from typer.core import TyperGroup
 
 import fmsel
+from fmsel.cli.help import epilog, help_text
+from fmsel.cli.parameters import improve_parameters
 from fmsel.errors import DeviceError, FmselError, Interrupted
 
 INTERRUPTED = 130
 BAD_INPUT = 2
 STOPPED = "stopped: nothing unfinished was written; give the same command to go on"
 
+# The panels of `fmsel --help`, and their commands in the order of the work.
+PANELS = {
+    "Choose": "score embed split",
+    "Label": "label labels",
+    "Train": "train loop watch predict export",
+    "Look": "compare gallery report plot scores",
+    "The rest": "demo doctor bench",
+}
+
+
+class InOrderOfWork(TyperGroup):
+    """Lists the commands as `PANELS` does, whichever of them have commands of their own."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        return [name for names in PANELS.values() for name in names.split()]
+
+
 app = typer.Typer(
+    cls=InOrderOfWork,
     no_args_is_help=True,
-    add_completion=False,
+    epilog=epilog(""),
     pretty_exceptions_enable=False,
     help="Choose which few images to label, then train FixMatch on them.",
 )
@@ -35,19 +56,35 @@ def _print_version(wanted: bool) -> None:
 @app.callback()
 def fmsel_command(
     version: Annotated[
-        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print it.")
+        bool,
+        typer.Option(
+            "--version", metavar="", callback=_print_version, is_eager=True, help="Print it."
+        ),
     ] = False,
 ) -> None:
     """Choose which few images to label, then train FixMatch on them."""
 
 
 def _register() -> None:
-    commands = "score embed train loop predict export compare gallery demo"
-    for name in commands.split():
-        command: Callable[..., Any] = getattr(import_module(f"fmsel.cli.{name}"), name)
-        app.command(name)(command)
-    for name in ("scores", "split", "labels", "plot", "bench"):
-        app.add_typer(import_module(f"fmsel.cli.{name}").app, name=name)
+    for panel, names in PANELS.items():
+        for name in names.split():
+            module = import_module(f"fmsel.cli.{name}")
+            command: Callable[..., Any] = getattr(module, name)
+            improve_parameters(name, command)
+            told: dict[str, Any] = {"help": help_text(command), "epilog": epilog(name)}
+            if hasattr(module, "app"):
+                app.add_typer(module.app, name=name, rich_help_panel=panel, **told)
+                _improve_commands(name, module.app)
+            else:
+                app.command(name, rich_help_panel=panel, **told)(command)
+
+
+def _improve_commands(group: str, below: typer.Typer) -> None:
+    for each in below.registered_commands:
+        if each.callback is not None:
+            name = f"{group} {each.name or each.callback.__name__}"
+            improve_parameters(name, each.callback)
+            each.help, each.epilog = help_text(each.callback), epilog(name)
 
 
 def _follows() -> bool:

@@ -30,7 +30,10 @@ def train(
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace an existing --out.")] = False,
 ) -> None:
-    """Time training steps on random images of CIFAR-10's size, part by part."""
+    """Time the steps of training, part by part.
+
+    On random images of CIFAR-10's size.
+    """
     from fmsel.artefacts import check_output, write_json
     from fmsel.experiments.bench import SIDE, bench_train
     from fmsel.fixmatch.presets import configure

@@ -11,7 +11,10 @@ def demo(
     force: Annotated[bool, typer.Option("--force", help="Replace an earlier demo.")] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Do the main job on the built-in digits: score, split, train, compare; minutes on 2 cores."""
+    """Do the main job on the built-in digits, in minutes.
+
+    Scores, splits, trains, compares and draws one picture, on two cores.
+    """
     from fmsel.artefacts import check_output
     from fmsel.errors import Interrupted
     from fmsel.experiments.demo import REPLICATES, run_demo

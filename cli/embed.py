@@ -62,10 +62,11 @@ def embed(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N.")] = "auto",
     force: Annotated[bool, typer.Option("--force", help="Replace an existing file.")] = False,
 ) -> None:
-    """Turn every training image into a vector, or take vectors of your own, checked.
+    """Turn every training image into a vector, or take your own vectors.
 
-    Writes a .npy file (float32, a row an image) and a JSON of the same name that says what it is.
-    A folder of float32 part-*.npy is not copied: the JSON refers to its files.
+    Your own are checked first. Writes a .npy file (float32, a row an image) and a JSON of the same
+    name that says what it is. A folder of float32 part-*.npy is not copied: the JSON refers to its
+    files.
     """
     if source and encoder:
         raise OptionError("--encoder computes vectors and --from reads them; give one of the two")

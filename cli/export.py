@@ -13,7 +13,7 @@ def export(
         typer.Option(
             "--format",
             help="safetensors or onnx; repeat for both. (default: both, or only safetensors where "
-            "fmsel[onnx] is not installed)",
+            "the extra onnx is not installed)",
             show_default=False,
         ),
     ] = None,
@@ -26,10 +26,10 @@ def export(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Write a run's averaged weights as safetensors and ONNX, for use without the run folder.
+    """Write a run's averaged weights as safetensors and ONNX.
 
-    Class names and normalisation are in the files. Each is compared with the run on random images
-    before it is put into place.
+    For use without the run folder. Class names and normalisation are in the files. Each is compared
+    with the run on random images before it is put into place.
     """
     from fmsel.fixmatch.use.export import export_run
 

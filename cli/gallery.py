@@ -29,9 +29,10 @@ def gallery(
     ] = None,
     force: Annotated[bool, typer.Option("--force", help="Replace existing files.")] = False,
 ) -> None:
-    """Show the outliers and the prototypes of every class: a picture, and a page with their ranks.
+    """Show the outliers and the prototypes of every class.
 
-    A row a class, outliers on the left, prototypes on the right.
+    Writes a picture, and a page with their ranks: a row a class, outliers on the left, prototypes
+    on the right.
     """
     from fmsel.artefacts import check_output
     from fmsel.datasets import Source, load_dataset

@@ -39,6 +39,27 @@ def loop(
     scores: Annotated[
         Path | None, typer.Option(help="A scores file. (default: the only one in scores/)")
     ] = None,
+    exclude: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Images never to choose: a split, .npy, .txt, or a .csv with a column id.",
+        ),
+    ] = None,
+    groups: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="CSV",
+            help="Columns id and group: at most one image of a group (a patient, a video).",
+        ),
+    ] = None,
+    near_duplicates: Annotated[
+        float | None,
+        typer.Option(
+            metavar="COSINE",
+            help="At most one of images whose embeddings are this similar, such as 0.98.",
+        ),
+    ] = None,
     labels: Annotated[
         str,
         typer.Option(
@@ -76,10 +97,11 @@ def loop(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Choose, label and train in rounds; compare strategies by their learning curves.
+    """Choose, label and train in rounds; compare strategies.
 
-    The same command goes on with a loop that was stopped, or that waited for labels; with more
-    --budgets at the end, or more --seeds, it goes on beyond its end.
+    They are compared by their learning curves. The same command goes on with a loop that was
+    stopped, or that waited for labels; with more --budgets at the end, or more --seeds, it goes on
+    beyond its end.
     """
     from fmsel.datasets import load_dataset
     from fmsel.embeddings.vectors import Embeddings
@@ -95,8 +117,8 @@ def loop(
     from fmsel.fixmatch.presets import configure
     from fmsel.fixmatch.run.job import Options
     from fmsel.report.loop import print_loop, write_loop
-    from fmsel.selection.split.inputs import load_inputs, only_embeddings
-    from fmsel.selection.split.known import embedded
+    from fmsel.selection.split.inputs import load_heeds, load_inputs, only_embeddings
+    from fmsel.selection.split.known import Known, embedded
 
     *chosen, first = parse_strategies([*strategy, start], setting or ())
     numbers = parse_budgets(budgets)
@@ -110,11 +132,15 @@ def loop(
         scores_path=scores,
     )
     read = (*chosen, first) if any(map(needs_run, chosen)) else chosen
-    if embeddings is None and any(map(reads_embedding, read)):
+    wanted = near_duplicates is not None or any(map(reads_embedding, read))
+    if embeddings is None and wanted:
         embeddings = only_embeddings(data)
     embedding = None
     if embeddings is not None:
         embedding = embedded(data, Embeddings.load(embeddings), embeddings.name)
+    heeds = load_heeds(data, embedding or Known(), exclude, groups, near_duplicates)
+    if alike := heeds.provenance.get("near_duplicates"):
+        print(f"near-duplicates: {alike['images']} images in {alike['groups']} groups")
     setup = Setup(
         data=data,
         test=load_dataset(data.source, "test", data_root=data_root, offline=offline),
@@ -126,6 +152,7 @@ def loop(
         options=Options(supervised_only=supervised_only, device=device, precision=precision),
         warm_start=warm_start,
         embedding=embedding,
+        heeds=heeds,
         scores=found,
         scores_file=scores_file,
         answers=None if labels == OWN_LABELS else Path(labels),

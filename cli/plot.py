@@ -6,12 +6,12 @@ from typing import Annotated
 
 import typer
 
-app = typer.Typer(no_args_is_help=True, help="Draw a picture.")
+app = typer.Typer(no_args_is_help=True, help="Draw the learning-rate schedules.")
 
 
 @app.callback()
 def plot() -> None:
-    """Draw a picture."""
+    """Draw the learning-rate schedules."""
 
 
 @app.command()

@@ -27,9 +27,10 @@ def predict(
     ] = None,
     offline: Annotated[bool, typer.Option("--offline", help="Never use the network.")] = False,
 ) -> None:
-    """Label images with a run's network; writes a CSV of classes and probabilities.
+    """Label images with a run's network.
 
-    The averaged weights of the run's last checkpoint label images that have no label.
+    Writes a CSV of classes and probabilities. The averaged weights of the run's last checkpoint
+    label images that have no label.
     """
     from fmsel.artefacts import check_output
     from fmsel.fixmatch.use import load_trained

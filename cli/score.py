@@ -45,10 +45,11 @@ def score(
     ] = True,
     force: Annotated[bool, typer.Option("--force", help="Replace metrics already there.")] = False,
 ) -> None:
-    """Score every training image by prototypicality and write scores/<dataset>.npz.
+    """Score every training image by how prototypical it is.
 
-    An existing file of the same images gains the new metrics; those it already holds are only
-    replaced with --force. A group makes those of its metrics that are missing.
+    Writes scores/<dataset>.npz. An existing file of the same images gains the new metrics; those it
+    already holds are only replaced with --force. A group makes those of its metrics that are
+    missing.
     """
     from fmsel.datasets import load_dataset
     from fmsel.embeddings.vectors import Embeddings

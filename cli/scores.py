@@ -58,7 +58,10 @@ def report(
     ] = None,
     force: Force = False,
 ) -> None:
-    """How far the metrics agree, what each costs, and how well it ranks: a page and a picture."""
+    """How far the metrics agree, what each costs, how well it ranks.
+
+    Writes a page and a picture.
+    """
     from fmsel.metrics.scores.quality import bootstrap_work, measure_quality
     from fmsel.metrics.scores.reference import load_references
     from fmsel.metrics.scores.summary import made_with_other_labels
@@ -99,7 +102,10 @@ def categories(
     device: Device = "auto",
     force: Force = False,
 ) -> None:
-    """Canonical prototypes, memorized exceptions and uncommon submodes; reads every label."""
+    """Canonical prototypes, memorized exceptions, uncommon submodes.
+
+    Reads every label. Writes a line for each image.
+    """
     from fmsel.metrics.scores.categories import (
         NEEDED,
         ROLES,
@@ -168,9 +174,10 @@ def suspects(
     precision: Precision = "auto",
     force: Force = False,
 ) -> None:
-    """Likely label errors, each with the label that held-out networks propose.
+    """Likely label errors, each with the label that networks propose.
 
-    The networks are those of the default metrics: from the cache at once, or else trained.
+    Networks that did not see the image propose it. They are those of the default metrics: from the
+    cache at once, or else trained.
     """
     from fmsel.metrics.evidence import gather
     from fmsel.metrics.evidence.crossfit import Crossfit

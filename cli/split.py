@@ -200,17 +200,26 @@ def split(
     eval_fraction: EvalFractionOption = None,
     offline: OfflineOption = False,
     out: Annotated[
-        Path | None, typer.Option(help="(default: splits/ and the strategy's name with .json)")
+        Path | None,
+        typer.Option(help="A .json file. (default: splits/ and the strategy's name)"),
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Choose the images to label: at random, by scores, by embeddings or by a trained run."""
+    """Choose the images to label.
+
+    At random, by scores, by embeddings or by a trained run; writes splits/<name>.json. The commands
+    below look at splits, and bring them in and out.
+    """
     if ctx.invoked_subcommand is not None:
         return
-    from fmsel.artefacts import check_output
     from fmsel.report.split import summary
     from fmsel.selection.split import make_split
-    from fmsel.selection.split.inputs import load_inputs, load_known, source_of
+    from fmsel.selection.split.inputs import (
+        check_split_output,
+        load_inputs,
+        load_known,
+        source_of,
+    )
     from fmsel.selection.split.request import Request, parse_total
 
     request = Request(
@@ -259,7 +268,7 @@ def split(
         )
         if alike := known.provenance.get("near_duplicates"):
             print(f"near-duplicates: {alike['images']} images in {alike['groups']} groups")
-        check_output(out, force)  # once all that was asked for makes sense
+        check_split_output(out, data, force)  # once all that was asked for makes sense
         made = make_split(
             data,
             chosen,
@@ -291,7 +300,7 @@ def _run_known(run: Path, data: "ImageDataset", device: str) -> "Known":
 
 @app.command()
 def strategies() -> None:
-    """List the strategies: what each reads and does, and its parameters."""
+    """List the strategies: what each reads, does and takes."""
     from fmsel.selection.pool.catalogue import catalogue
 
     table = Table(box=None, pad_edge=False, title="fmsel split --strategy NAME --budget N")
@@ -310,7 +319,10 @@ def strategies() -> None:
 def show(
     file: SplitArgument, scores: ScoresOption = None, data_root: DataRootOption = None
 ) -> None:
-    """Print a split's class counts, percentiles under the scores, and where it came from."""
+    """Print a split's class counts, its images and where it came from.
+
+    With the percentiles of its images under the scores.
+    """
     from fmsel.report.split import class_table, facts_table, index_table
     from fmsel.selection.split import Split
 
@@ -328,7 +340,7 @@ def check(
     data_root: DataRootOption = None,
     resize: ResizeOption = None,
 ) -> None:
-    """Check a split against the data set that it names, or against another."""
+    """Check a split against the data set that it names, or another."""
     from fmsel.report.split import summary
     from fmsel.selection.split import Split
     from fmsel.selection.split.inputs import load_split_data
@@ -349,22 +361,21 @@ def import_command(
     offline: OfflineOption = False,
     format: FormatOption = None,
     out: Annotated[
-        Path | None, typer.Option(help="(default: splits/ and the file's name with .json)")
+        Path | None, typer.Option(help="A .json file. (default: splits/ and the file's name)")
     ] = None,
     force: ForceOption = False,
 ) -> None:
-    """Make a split of a bare index list: .npy (USB's too), .txt, or FixMatch's label.json.
+    """Make a split of a bare list of indices.
 
-    Indices must count in the data set's original order, which is torchvision's. TensorFlow
-    Datasets has another order: its indices would silently name other images.
+    From .npy (USB's too), .txt, or FixMatch's label.json. Indices must count in the data set's
+    original order, which is torchvision's. TensorFlow Datasets has another order: its indices would
+    silently name other images.
     """
-    from fmsel.artefacts import check_output
     from fmsel.report.split import summary
     from fmsel.selection.split.exchange import import_split
-    from fmsel.selection.split.inputs import load_inputs
+    from fmsel.selection.split.inputs import check_split_output, load_inputs
 
     out = out or Path("splits") / f"{file.stem}.json"
-    check_output(out, force)
     data, _, _ = load_inputs(
         needs_scores=False,
         dataset=dataset,
@@ -373,6 +384,7 @@ def import_command(
         eval_fraction=eval_fraction,
         offline=offline,
     )
+    check_split_output(out, data, force)
     made = import_split(file, data, format)
     made.save(out, force)
     print(f"wrote {out}: {summary(made)}")
@@ -386,10 +398,11 @@ def export(
     format: FormatOption = None,
     force: ForceOption = False,
 ) -> None:
-    """Write a split's indices for other code bases, in the data set's original order.
+    """Write a split's indices for other code bases.
 
-    Pick order is kept in .npy and .txt; FixMatch's label.json is sorted. --format usb writes USB's
-    pair of labelled and unlabelled .npy files into a folder.
+    They count in the data set's original order. Pick order is kept in .npy and .txt; FixMatch's
+    label.json is sorted. --format usb writes USB's pair of labelled and unlabelled .npy files into
+    a folder.
     """
     from fmsel.selection.split import Split
     from fmsel.selection.split.exchange import export_split, pick_format

@@ -120,9 +120,9 @@ def train(
     ] = None,
     eval_every: Annotated[int | None, _setting("Steps between evaluations.")] = None,
 ) -> None:
-    """Train FixMatch on a split's labels and all images; writes a run folder.
+    """Train FixMatch on a split's labels and all images.
 
-    Ctrl-C saves; the same command with --resume goes on.
+    Writes a run folder. Ctrl-C saves; the same command with --resume goes on.
     """
     known = [each for each in ctx.command.params if isinstance(each, typer.core.TyperOption)]
     recipe = [each.name for each in known if each.rich_help_panel == RECIPE]

@@ -10,17 +10,21 @@ from fmsel.fixmatch.rules import PseudoLabels
 
 @dataclass(frozen=True)
 class Losses:
-    """Scalars, float32; `total = labelled + lambda_u * unlabelled + penalty`."""
+    """Scalars, float32; `total = labelled + lambda_u * unlabelled + penalty`.
+
+    `right` is no loss: the share of the labelled batch whose class the network gave.
+    """
 
     total: Tensor
     labelled: Tensor
     unlabelled: Tensor
+    right: Tensor
 
 
 def supervised_loss(logits: Tensor, labels: Tensor) -> Losses:
     """Cross-entropy of the labelled batch alone: (B, C) float32, (B,) int64."""
     labelled = F.cross_entropy(logits, labels)
-    return Losses(labelled, labelled, labelled.new_zeros(()))
+    return Losses(labelled, labelled, labelled.new_zeros(()), _right(logits, labels))
 
 
 def fixmatch_loss(
@@ -44,4 +48,8 @@ def fixmatch_loss(
     total = labelled + lambda_u * unlabelled
     if pseudo.penalty is not None:
         total = total + pseudo.penalty(strong)
-    return Losses(total, labelled, unlabelled)
+    return Losses(total, labelled, unlabelled, _right(logits, labels))
+
+
+def _right(logits: Tensor, labels: Tensor) -> Tensor:
+    return (logits.detach().argmax(dim=1) == labels).float().mean()

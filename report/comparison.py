@@ -11,6 +11,8 @@ from fmsel.report.curves import curves_figure
 from fmsel.report.figure import write_figure
 from fmsel.report.table import Table, added_table, markdown, notes, results_table
 
+RECORD = "compare.json"
+
 
 def write_comparison(comparison: Comparison, out: Path, force: bool = False) -> None:
     """Write `compare.json`, `compare.md` and `curves.png` into the folder `out`.
@@ -21,7 +23,7 @@ def write_comparison(comparison: Comparison, out: Path, force: bool = False) -> 
     figure = curves_figure(comparison)
     write_figure(figure, out / "curves.png", force)
     write_text(out / "compare.md", markdown(comparison) + "\n![curves](curves.png)\n", force)
-    write_json(out / "compare.json", comparison.as_dict(), force)
+    write_json(out / RECORD, comparison.as_dict(), force)
 
 
 def print_comparison(comparison: Comparison) -> None:

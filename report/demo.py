@@ -23,6 +23,11 @@ def write_demo_figure(demo: Demo, path: Path, force: bool = False) -> None:
 
 
 def finding(comparison: Comparison) -> str:
+    """All of `findings`, as one sentence."""
+    return f"Found: {'; '.join(findings(comparison))}."
+
+
+def findings(comparison: Comparison) -> list[str]:
     """What the FixMatch runs say, whichever way; an interval that holds 0 decides nothing."""
     said = []
     for row in comparison.rows:
@@ -31,7 +36,7 @@ def finding(comparison: Comparison) -> str:
             said.append(_verdict("FixMatch", plain, row.added))
         if row.gain and row.group.mode == "fixmatch":
             said.append(_verdict(f"the {row.group.name} split", "the random one", row.gain))
-    return "Found: " + "; ".join(said) + "."
+    return said
 
 
 def _verdict(one: str, other: str, gain: Gain) -> str:

@@ -128,7 +128,7 @@ def gallery_figure(data: ImageDataset, ranked: Sequence[Ranking], k: int = 5) ->
     down = -(-len(panels) // across)
     rows = len(panels[0][1][:MAX_ROWS])
     cell = CELL * min(1, HALF / k)
-    letters = max(len(_short(row.name)) for row in panels[0][1])
+    letters = max(len(short_name(row.name)) for row in panels[0][1])
     width = (2 * k + BETWEEN) * cell + letters * LETTER + 2 * MARGIN
     height = max(rows * cell, 1.0) + HEADING
     figure = new_figure(across * max(width, 5), down * height + HEADING / 4 * (len(panels) > 1))
@@ -179,12 +179,12 @@ def _draw_rows(axes: Axes, data: ImageDataset, rows: Sequence[Row], k: int) -> N
     _show(axes, data, [row.outliers for row in rows], 0, k, "least prototypical")
     _show(axes, data, [row.prototypes for row in rows], k + BETWEEN, k, "most prototypical")
     axes.set(xlim=(0, 2 * k + BETWEEN), ylim=(len(rows), 0), xticks=[], anchor="NW")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [_short(row.name) for row in rows])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [short_name(row.name) for row in rows])
     axes.tick_params(axis="y", length=0, labelsize=TEXT_SIZE)
     axes.spines[:].set_visible(False)
 
 
-def _short(name: str) -> str:
+def short_name(name: str) -> str:
     """The name, or both its ends: long names often differ in their last letters alone."""
     if len(name) <= LONGEST:
         return name

@@ -48,7 +48,7 @@ def loop_notes(results: LoopResults) -> list[str]:
         return ["No accuracy was measured, for the test part has no labels."]
     said = [
         "Accuracy in % at each number of labels: mean ± sample standard deviation over seeds; each "
-        "is the median of a run's last 20 evaluations (of the last quarter where there are fewer).",
+        "is the median of a run's last 20 evaluations (of the last quarter where that is fewer).",
         "Area: under the curve over the logarithm of the labels, as an average accuracy in %.",
     ]
     if results.baselines:

@@ -46,6 +46,7 @@ def facts_table(split: Split) -> Table:
         "strategy": split.strategy,
         **_flat(split.parameters, "  "),
         "labels": f"{len(split)}{_givers(split)}",
+        **({"chosen as": _counted_ends(split)} if split.ends else {}),
         "seed": str(split.seed),
         "reads labels": label_use(split),
         **_flat(split.provenance, "from "),
@@ -64,6 +65,11 @@ def _givers(split: Split) -> str:
         if split.awaited
         else (", given by people")
     )
+
+
+def _counted_ends(split: Split) -> str:
+    there = set(split.indices)
+    return ", ".join(f"{len(there.intersection(of))} {name}" for name, of in split.ends.items())
 
 
 def _flat(record: Mapping[str, Any], prefix: str) -> dict[str, str]:
@@ -110,20 +116,25 @@ def index_table(split: Split, scores_path: Path | None, data_root: Path | None) 
     except FmselError:  # the images are not at hand: still show what the scores alone tell
         labels, ids = np.zeros(split.n, dtype=np.int64), np.array([""] * split.n)
         among = "all images"
+    columns = ["index", "image", *(["chosen as"] if split.ends else [])]
+
+    def told(index: int) -> list[str]:
+        return [str(index), ids[index], *([split.end(index)] if split.ends else [])]
+
     if scores is None:
-        table = Table("index", "image", title="Images, in the order of the choice")
+        table = Table(*columns, title="Images, in the order of the choice")
         for index in split.indices:
-            table.add_row(str(index), ids[index])
+            table.add_row(*told(index))
         return Group(
             table, "no percentiles: scores/ holds no scores of them; name a file: --scores"
         )
-    table = Table("index", "image", *scores.arrays, title=f"Percentile in {among} (100 = typical)")
+    table = Table(*columns, *scores.arrays, title=f"Percentile in {among} (100 = typical)")
     percentiles = [
         100 * within_class_percentile(each, labels)[split.index_array]
         for each in scores.arrays.values()
     ]
     for place, index in enumerate(split.indices):
-        table.add_row(str(index), ids[index], *(f"{each[place]:.1f}" for each in percentiles))
+        table.add_row(*told(index), *(f"{each[place]:.1f}" for each in percentiles))
     others = (
         [] if is_made_from(split, scores) else ["from other scores than the split was made from"]
     )

@@ -58,7 +58,7 @@ def notes(comparison: Comparison) -> list[str]:
     """What the figures are, one sentence each."""
     said = [
         "Accuracy is the median of the last 20 evaluations of the EMA weights on the test part "
-        "(of the last quarter where there are fewer); mean ± sample standard deviation over n "
+        "(of the last quarter where that is fewer); mean ± sample standard deviation over n "
         "replicates, each with a new training seed and, for random splits, a new draw.",
         "Gains are differences of means in points, with the Welch 95 % interval; "
         f"n<{MIN_REPLICATES}: too few replicates for one.",

@@ -30,14 +30,14 @@ def test_pseudo_labels_are_counted_by_class(seed: int) -> None:
     for _ in range(3):
         classes, weights = rng.integers(0, 4, 20), rng.random(20) * (rng.random(20) > 0.4)
         pseudo = PseudoLabels(torch.from_numpy(classes), torch.from_numpy(weights))
-        meters.add(Losses(one, one, one), pseudo, torch.arange(20))
+        meters.add(Losses(one, one, one, one), pseudo, torch.arange(20))
         np.add.at(counts, classes, weights)
         used += float(weights.mean()) / 3
     means = meters.read(supervised=False)
     assert means.largest_class_share == pytest.approx(counts.max() / counts.sum())
     assert means.mask_rate == pytest.approx(used)
     meters.reset()
-    meters.add(Losses(one, one, one), None, None)
+    meters.add(Losses(one, one, one, one), None, None)
     assert meters.read(supervised=True).largest_class_share is None
 
 
@@ -64,11 +64,11 @@ def test_nothing_is_added_while_the_learner_is_frozen() -> None:
     meters = Meters(torch.zeros(5, dtype=torch.int64), 2, frozen)
     good, bad = torch.tensor(2.0), torch.tensor(float("nan"))
     pseudo = PseudoLabels(torch.tensor([0, 1, 0]), torch.ones(3))
-    meters.add(Losses(good, good, good), pseudo, torch.arange(3))
+    meters.add(Losses(good, good, good, good), pseudo, torch.arange(3))
     before = meters.read(supervised=False)
     frozen.fill_(1.0)
-    meters.add(Losses(bad, bad, good), pseudo, torch.arange(3))
-    meters.add(Losses(good, good, good), pseudo, torch.arange(3))
+    meters.add(Losses(bad, bad, good, good), pseudo, torch.arange(3))
+    meters.add(Losses(good, good, good, good), pseudo, torch.arange(3))
     assert meters.read(supervised=False) == before
 
 

@@ -215,7 +215,9 @@ def test_smoke_preset_learns_the_digits(tmp_path: Path) -> None:
     assert summary["accuracy"] > 0.5  # chance is 0.1
 
 
-@pytest.mark.parametrize(("count", "used"), [(1, 1), (3, 1), (8, 2), (19, 4), (20, 20), (90, 20)])
+@pytest.mark.parametrize(
+    ("count", "used"), [(1, 1), (3, 1), (8, 2), (19, 4), (20, 5), (79, 19), (80, 20), (90, 20)]
+)
 def test_reported_accuracy_is_the_median_of_the_last(count: int, used: int) -> None:
     curve = [(7 * k % 11) / 11 for k in range(count)]
     last = sorted(curve[count - used :])

@@ -47,7 +47,7 @@ def prepare_inputs(
     """
     split.check(data, "the split")
     labels = _checked_labels(split, data)
-    _check_sizes(data, test)
+    check_sizes(data, test)
     known = np.flatnonzero(test.labels >= 0) if test is not None else np.empty(0, dtype=np.int64)
     tested = test if test is not None else data
     return Inputs(
@@ -123,7 +123,8 @@ def _checked_labels(split: Split, data: ImageDataset) -> npt.NDArray[np.int64]:
     return labels
 
 
-def _check_sizes(data: ImageDataset, test: ImageDataset | None) -> None:
+def check_sizes(data: ImageDataset, test: ImageDataset | None) -> None:
+    """DataError for images that are not square, and for a test part of another size."""
     height, width = data.images.shape[1:3]
     if height != width:
         raise DataError(

@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmsel.datasets import ImageDataset
 from fmsel.errors import FmselError, Interrupted
@@ -20,6 +20,7 @@ from fmsel.fixmatch.run.meters import collapsed
 from fmsel.fixmatch.run.progress import LiveLine, LiveLines, live_lines
 from fmsel.fixmatch.run.session import Session
 from fmsel.fixmatch.run.start import load_start
+from fmsel.fixmatch.status import RunStatus
 from fmsel.selection.split import Split
 from fmsel.training.engine.device import (
     configure_backends,
@@ -104,7 +105,7 @@ def train_jobs(
     Raises:
         as `train`, once no run is under way any more.
     """
-    waiting, active = deque(jobs), list[tuple[Job, Course, Scope]]()
+    waiting, active = deque(jobs), list[Active]()
     failures: list[FmselError] = []
     with (
         stop_flag() as stop,
@@ -116,20 +117,27 @@ def train_jobs(
         while active or (waiting and not failures):
             if waiting and not failures and len(active) < together:
                 job = waiting.popleft()
-                course = _course(job, data, test, config, options, world, stop, lines)
-                active.append((job, course, own_stream(resolve_device(options.device))))
+                status = RunStatus(job.out)
+                course = _course(job, data, test, config, options, world, stop, lines, status)
+                scope = own_stream(resolve_device(options.device))
+                active.append(Active(job, course, scope, status))
                 if len(active) < together and waiting:
                     continue
             for each in list(active):
-                job, course, scope = each
                 try:
-                    with scope(), memory_errors(_remedy(config)):
-                        next(course)
+                    with (
+                        each.scope(),
+                        memory_errors(_remedy(config)),
+                        each.status.hears_warnings(),
+                    ):
+                        next(each.course)
                 except StopIteration as end:
                     active.remove(each)
-                    yield job, end.value
+                    yield each.job, end.value
                 except FmselError as error:
                     active.remove(each)
+                    if not isinstance(error, Interrupted):
+                        each.status.end("failed", message=str(error))
                     failures.append(error)
     if failures:
         raise _together(failures)
@@ -147,6 +155,15 @@ def _together(failures: Sequence[FmselError]) -> FmselError:
 
 Course = Generator[None, None, dict[str, Any]]  # a step at a time, then the summary
 Scope = Callable[[], AbstractContextManager[object]]
+
+
+class Active(NamedTuple):
+    """A run under way."""
+
+    job: Job
+    course: Course
+    scope: Scope
+    status: RunStatus
 
 
 def _shared(options: Options) -> Options:
@@ -172,6 +189,7 @@ def _course(
     world: World,
     stop: StopFlag,
     lines: LiveLines,
+    status: RunStatus,
 ) -> Course:
     events = EventFiles(job.out) if options.tensorboard and world.main else None
     folder = RunFolder(job.out, events)
@@ -202,12 +220,19 @@ def _course(
     with world.agreed():
         if world.main:
             _begin(folder, job, session, description)
+            status.begin(
+                step=session.step,
+                steps=config.steps,
+                seconds=session.clock(),
+                resumed=job.resume,
+            )
     line = lines.add(config.steps, session.step)
-    yield from run(session, folder, stop, line)
+    yield from run(session, folder, stop, line, status)
     summary = session.summary()
     with world.agreed():
         if world.main:
             folder.finish(summary)
+            status.end("finished", session.step)
     return summary
 
 
@@ -219,7 +244,7 @@ def _begin(folder: RunFolder, job: Job, session: Session, description: dict[str,
 
 
 def run(
-    session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine
+    session: Session, folder: RunFolder, stop: StopFlag, line: LiveLine, status: RunStatus
 ) -> Generator[None, None, None]:
     """Step, evaluate and save until the run is done, yielding after each step.
 
@@ -229,18 +254,25 @@ def run(
     """
     looked_at = saved_at = time.perf_counter()
     looked_step, world = session.step, session.world
+
+    def stopped() -> bool:
+        status.beat("evaluating")
+        return world.any(stop.requested)
+
     while True:
-        if session.evaluation_due and session.evaluate(lambda: world.any(stop.requested)):
+        if session.evaluation_due and session.evaluate(stopped):
             _save(session, folder)
             saved_at = time.perf_counter()
             _warn_of_collapse(session)
         if world.any(stop.requested):
             with world.agreed():
                 _save(session, folder)
-            raise Interrupted(
+            saved = (
                 f"the run is saved at step {session.step:,} of {session.config.steps:,} in "
                 f"{folder.path}; give the same command with --resume to go on"
             )
+            status.end("stopped", session.step, saved)
+            raise Interrupted(saved)
         if session.done:
             last = session.rows[-1]
             line.update(session.step, last["it_per_s"], last["mask_rate"], last["ema_accuracy"])
@@ -251,17 +283,19 @@ def run(
         if world.any(due):
             rate = (session.step - looked_step) / (now - looked_at)
             looked_at, looked_step = now, session.step
-            _look(session, line, rate)
+            _look(session, line, status, rate)
         if now - saved_at >= CHECKPOINT_SECONDS:
             _save(session, folder)
             saved_at = time.perf_counter()
         yield
 
 
-def _look(session: Session, line: LiveLine, rate: float) -> None:
+def _look(session: Session, line: LiveLine, status: RunStatus, rate: float) -> None:
     session.check_finite()
     ema = session.rows[-1]["ema_accuracy"] if session.rows else None
-    line.update(session.step, rate, session.meters.read(session.supervised).mask_rate, ema)
+    means = session.meters.read(session.supervised)
+    line.update(session.step, rate, means.mask_rate, ema)
+    status.update(step=session.step, seconds=session.clock(), it_per_s=rate, means=means)
 
 
 def _save(session: Session, folder: RunFolder) -> None:

@@ -24,6 +24,8 @@ class Means:
             data set knows, an oracle; None without any.
         largest_class_share: of the pseudo-labels, by weight, the share of the commonest class;
             None without any.
+        accuracy_labelled: share of right predictions of the live network on the labelled batches it
+            learned from, augmented as they were; None where no step counted them.
     """
 
     steps: int
@@ -33,6 +35,7 @@ class Means:
     mask_rate: float | None
     pseudo_label_accuracy: float | None
     largest_class_share: float | None
+    accuracy_labelled: float | None
 
 
 def collapsed(mask_rate: float | None, share: float | None, n_classes: int) -> bool:
@@ -60,13 +63,13 @@ class Meters:
         frozen: () float32 on the device; while it is 1, nothing is added.
 
     Attributes:
-        sums: (7 + C,) float64; the last C count pseudo-labels by class.
+        sums: (9 + C,) float64; the last C count pseudo-labels by class.
     """
 
     def __init__(self, truth: Tensor, n_classes: int, frozen: Tensor) -> None:
         self.truth, self.frozen = truth, frozen
         self.classes = torch.arange(n_classes, device=truth.device)
-        self.sums = torch.zeros(7 + n_classes, dtype=torch.float64, device=truth.device)
+        self.sums = torch.zeros(9 + n_classes, dtype=torch.float64, device=truth.device)
 
     @torch.no_grad()
     def add(self, losses: Losses, pseudo: PseudoLabels | None, index: Tensor | None) -> None:
@@ -89,12 +92,15 @@ class Meters:
             # Not bincount, which waits for the device.
             hits = (pseudo.classes[:, None] == self.classes) * weights[:, None]  # (U, C)
             counts = hits.sum(dim=0)
+        row += [zero + 1, losses.right]
         added = torch.cat([torch.stack(row).double(), counts.double()])
         self.sums += torch.where(self.frozen > 0, 0.0, added)
 
     def read(self, supervised: bool) -> Means:
         """The means so far; waits for the device. At least one step must have been added."""
-        steps, loss, labelled, unlabelled, mask, judged, right, *counts = self.sums.tolist()
+        steps, loss, labelled, unlabelled, mask, judged, right, counted, learned, *counts = (
+            self.sums.tolist()
+        )
         return Means(
             steps=int(steps),
             loss=loss / steps,
@@ -103,7 +109,18 @@ class Meters:
             mask_rate=None if supervised else mask / steps,
             pseudo_label_accuracy=right / judged if judged else None,
             largest_class_share=max(counts) / sum(counts) if any(counts) else None,
+            accuracy_labelled=learned / counted if counted else None,
         )
 
     def reset(self) -> None:
         self.sums.zero_()
+
+    def load(self, sums: Tensor) -> None:
+        """Go on from the sums of a checkpoint.
+
+        An older fmsel did not count right labelled predictions, so `accuracy_labelled` leaves out
+        the steps before its checkpoint.
+        """
+        if len(sums) == len(self.sums) - 2:
+            sums = torch.cat([sums[:7], sums.new_zeros(2), sums[7:]])
+        self.sums.copy_(sums)

@@ -21,13 +21,14 @@ SPLIT, CHECKPOINTS, OUTPUTS = "split.json", "checkpoints", "outputs.npz"
 def reported_accuracy(evaluations: Sequence[float]) -> tuple[float, int]:
     """A run's one accuracy: (median of its last evaluations, how many those were).
 
-    The last 20, as the paper reports (reference code, extract_accuracy.py); of fewer than 20
-    evaluations the last quarter, at least one. Never the best on the test part.
+    The last 20, as the paper reports (reference code, extract_accuracy.py); of fewer than 80
+    evaluations the last quarter, at least one, so that the beginning of a short run does not count.
+    Never the best on the test part.
 
     Args:
         evaluations: EMA accuracies in order, not empty.
     """
-    count = 20 if len(evaluations) >= 20 else max(len(evaluations) // 4, 1)
+    count = min(20, max(len(evaluations) // 4, 1))
     return float(np.median(evaluations[-count:])), count
 
 
@@ -45,6 +46,7 @@ class RunRecord:
         init: the run whose weights it started from (run, step, config_sha256); None = afresh.
         steps: (E,) int64, the steps of the evaluations.
         ema_accuracy: (E,) float64 in [0, 1]; nan where the test part has no labels.
+        rows: E lines of metrics.jsonl, whole.
         summary: the whole of summary.json.
     """
 
@@ -57,6 +59,7 @@ class RunRecord:
     init: Mapping[str, Any] | None
     steps: npt.NDArray[np.int64]
     ema_accuracy: npt.NDArray[np.float64]
+    rows: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any]
 
     @property
@@ -64,6 +67,19 @@ class RunRecord:
         """`reported_accuracy`; None where the test part has no labels."""
         value = self.summary["accuracy"]
         return None if value is None else float(value)
+
+    @property
+    def confusion(self) -> npt.NDArray[np.int64] | None:
+        """(C, C) test images by true class (rows) and by the class that the averaged network gave.
+
+        None where the test part has no labels, and in runs of an older fmsel.
+        """
+        counts = self.summary.get("confusion")
+        return None if counts is None else np.array(counts, dtype=np.int64)
+
+    def series(self, name: str) -> npt.NDArray[np.float64]:
+        """(E,) one field of every row; nan where it was not measured."""
+        return np.array([row.get(name) for row in self.rows], dtype=np.float64)
 
     @classmethod
     def load(cls, path: Path) -> "RunRecord":
@@ -89,6 +105,7 @@ class RunRecord:
                 init=config.get("init"),
                 steps=np.array([row["step"] for row in rows], dtype=np.int64),
                 ema_accuracy=np.array([row["ema_accuracy"] for row in rows], dtype=np.float64),
+                rows=rows,
                 summary=_summary(path / SUMMARY),
             )
         except KeyError as error:

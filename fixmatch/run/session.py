@@ -55,6 +55,8 @@ class Session:
         rows: one dict an evaluation, the lines of metrics.jsonl.
         seconds: spent in training and evaluation, over all sittings.
         history: (E, N) classes at the last evaluations, as `with_row`; None = not kept.
+        confusion: (C, C) int64 of the last evaluation, as `Evaluation.confusion`; None without a
+            labelled test part, and where an older fmsel wrote the last checkpoint.
     """
 
     def __init__(
@@ -131,6 +133,7 @@ class Session:
         self.history: Tensor | None = None
         if keep_history:
             self.history = no_history(len(images), inputs.n_classes, device)
+        self.confusion: Tensor | None = None
         self._started = time.perf_counter()
 
     @property
@@ -172,18 +175,21 @@ class Session:
         """
         self.check_finite()
         tested = len(self.inputs.test_labels) > 0
-        accuracy = None
+        found = None
         if tested:
-            accuracy = evaluate(
-                self.learner, self.inputs.test_images, self.inputs.test_labels, stopped
+            inputs = self.inputs
+            found = evaluate(
+                self.learner, inputs.test_images, inputs.test_labels, inputs.n_classes, stopped
             )
-            if accuracy is None:
+            if found is None:
                 return False
         if self.history is not None:
             classes = predicted(self.learner, self.inputs.images, stopped)
             if classes is None:
                 return False
             self.history = with_row(self.history, classes)
+        if found is not None:
+            self.confusion = found.confusion
         means = self.meters.read(self.supervised)
         now = self.clock()
         before = self.rows[-1] if self.rows else {"seconds": 0.0}
@@ -191,8 +197,10 @@ class Session:
         self.rows.append(
             {
                 "step": self.step,
-                "ema_accuracy": accuracy.ema if accuracy else None,
-                "accuracy": accuracy.live if accuracy else None,
+                "ema_accuracy": found.ema_accuracy if found else None,
+                "accuracy": found.accuracy if found else None,
+                "ema_loss": found.ema_loss if found else None,
+                "accuracy_labelled": means.accuracy_labelled,
                 "loss": means.loss,
                 "loss_labelled": means.loss_labelled,
                 "loss_unlabelled": means.loss_unlabelled,
@@ -234,15 +242,18 @@ class Session:
         }
         if self.history is not None:
             tensors["history"] = self.history
+        if self.confusion is not None:
+            tensors["confusion"] = self.confusion
         return tensors, {"step": self.step, "rows": self.rows, "seconds": self.clock()}
 
     def restore(self, tensors: Mapping[str, Any], state: Mapping[str, Any]) -> None:
         """The inverse of `save`."""
         self.learner.load_state_dict(tensors["learner"])
         self.strong.load_state_dict(tensors["strong"])
-        self.meters.sums.copy_(tensors["meters"])
+        self.meters.load(tensors["meters"])
         if self.history is not None:
             self.history = tensors["history"]
+        self.confusion = tensors.get("confusion")
         self.step, self.rows, self.seconds = state["step"], list(state["rows"]), state["seconds"]
         self.learner.past_losses = [row["loss_labelled"] for row in self.rows]
 
@@ -257,6 +268,7 @@ class Session:
                 "accuracy": accuracy,
                 "accuracy_of": count,
                 "final_ema_accuracy": curve[-1],
+                "confusion": None if self.confusion is None else self.confusion.tolist(),
             }
         rate = self.step / seconds
         return {

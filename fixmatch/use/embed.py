@@ -26,7 +26,7 @@ def run_embeddings(
     Raises:
         DataError: features that are all alike, or a vector of zeros to normalise.
         OptionError: more components than there are.
-        and as `run_outputs`.
+        FmselError: as `run_outputs`.
     """
     outputs = run_outputs(run, data, device=device)
     name, width = outputs.provenance["run"], outputs.features.shape[1]

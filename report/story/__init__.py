@@ -1,0 +1,1 @@
+"""`fmsel report`: runs, splits, scores and loops on one self-contained page, a file a section."""
