@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fmsel.experiments.compare_groups import Group, find_runs, group_runs
+from fmsel.experiments.compare_groups import FinishedRun, Group, find_runs, group_runs
 from fmsel.experiments.statistics import Gain, standard_deviation, welch_gain
 from fmsel.fixmatch.config import FixMatchConfig
 
@@ -66,7 +66,7 @@ class Comparison:
             "labels": len(split),
             "config": self.config.as_dict(),
             "accuracy": "median of the last 20 evaluations of the EMA weights on the test part; "
-            "of the last quarter where there are fewer",
+            "of the last quarter where that is fewer",
             "gain": "difference of means; Welch 95 % interval from three replicates on each side",
             "baseline": self.baseline,
             "rows": [_row_dict(row) for row in self.rows],
@@ -77,10 +77,19 @@ def compare_runs(paths: Iterable[str | Path]) -> Comparison:
     """Compare the runs at `paths` (run folders, folders of them, or patterns).
 
     Raises:
-        ArtefactError: a path leads to no run, or a run is broken or unfinished.
+        ArtefactError: as `find_runs`.
         OptionError: the runs cannot be compared; see `group_runs`.
     """
-    groups = group_runs(find_runs(paths))
+    return comparison_of(find_runs(paths))
+
+
+def comparison_of(runs: Sequence[FinishedRun]) -> Comparison:
+    """Compare runs that are in memory.
+
+    Raises:
+        OptionError: as `group_runs`.
+    """
+    groups = group_runs(runs)
     used = {group.split.strategy for group in groups}
     baseline = next((name for name in BASELINES if name in used), None)
     ordered = sorted(

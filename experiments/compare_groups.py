@@ -1,16 +1,17 @@
 """Runs in, groups of replicates out; runs that cannot be compared are refused by name."""
 
 import json
+import warnings
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from fmsel.artefacts import read_json
 from fmsel.errors import ArtefactError, OptionError
-from fmsel.fixmatch.run.record import CONFIG, SPLIT, RunRecord
+from fmsel.fixmatch.run.record import CONFIG, SPLIT, SUMMARY, RunRecord
 from fmsel.selection.pool import strategy_class
 from fmsel.selection.pool.within import SUFFIX
 from fmsel.selection.split import Split
@@ -60,11 +61,25 @@ class Group:
 def find_runs(paths: Iterable[str | Path]) -> list[FinishedRun]:
     """Load runs: each path is a run folder, a folder of run folders, or a pattern such as `a*`.
 
+    Those that are not finished or have no accuracy are left out; a warning names them.
+
     Raises:
-        ArtefactError: a path leads to no run, or a run is broken, unfinished or has no accuracy.
+        ArtefactError: a path leads to no run, a run is broken, or none is left.
     """
     folders = {folder.resolve(): folder for path in paths for folder in _folders(Path(path))}
-    return [_load(folder) for folder in folders.values()]
+    found, left_out = list[FinishedRun](), list[Unmeasured]()
+    for folder in folders.values():
+        try:
+            found.append(load_run(folder))
+        except Unmeasured as error:
+            left_out.append(error)
+    if left_out and not found:
+        several = f"none of the {len(left_out)} runs can be compared; the first: "
+        raise ArtefactError(f"{several if len(left_out) > 1 else ''}{left_out[0]}")
+    for kind in (Unfinished, Unmeasured):
+        if names := [str(each.run) for each in left_out if type(each) is kind]:
+            warnings.warn(f"left out {', '.join(names)}: {kind.REASON}", stacklevel=2)
+    return found
 
 
 def group_runs(runs: Sequence[FinishedRun]) -> tuple[Group, ...]:
@@ -89,12 +104,64 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[Group, ...]:
     )
 
 
-def _load(folder: Path) -> FinishedRun:
+class Unmeasured(ArtefactError):
+    """A run that has no accuracy to compare."""
+
+    REASON = "no accuracy, as the test part has no labels"
+
+    def __init__(self, run: Path, sentence: str) -> None:
+        super().__init__(sentence)
+        self.run = run
+
+
+class Unfinished(Unmeasured):
+    """A run that was stopped, or is still at work."""
+
+    REASON = "not finished; to go on: `fmsel train --resume`"
+
+
+class Part(NamedTuple):
+    """Runs that can be compared with one another, and why not with those before."""
+
+    runs: list[FinishedRun]
+    reason: str  # the sentence that refuses its first run beside the first part's; "" of the first
+
+
+def comparable_parts(runs: Iterable[FinishedRun]) -> list[Part]:
+    """Sort runs into as few parts as the order they come in allows; no run is refused."""
+    parts: list[Part] = []
+    for each in runs:
+        reasons = []
+        for part in parts:
+            try:
+                group_runs([*part.runs, each])
+            except OptionError as error:
+                reasons.append(str(error))
+                continue
+            part.runs.append(each)
+            break
+        else:
+            parts.append(Part([each], reasons[0] if reasons else ""))
+    return parts
+
+
+def load_run(folder: Path) -> FinishedRun:
+    """One run folder.
+
+    Raises:
+        Unmeasured: it is not finished, or has no accuracy.
+        ArtefactError: it is no run, or broken.
+    """
+    if (folder / CONFIG).exists() and not (folder / SUMMARY).exists():
+        raise Unfinished(
+            folder, f"the run {folder} is not finished; go on with `fmsel train --resume`"
+        )
     record = RunRecord.load(folder)
     if record.accuracy is None:
-        raise ArtefactError(
+        raise Unmeasured(
+            folder,
             f"{folder} has no accuracy, as its data set has no labelled test part; "
-            "compare runs that were evaluated"
+            "compare runs that were evaluated",
         )
     return FinishedRun(
         record=record,

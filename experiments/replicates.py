@@ -84,7 +84,7 @@ def train_replicates(
     Raises:
         OptionError: `together` is below 1, two replicates share a folder, or `resume` and
             `options.force` are both set.
-        and as `train_jobs`.
+        FmselError: as `train_jobs`.
     """
     if together is None:
         together = TOGETHER if resolve_device(options.device).type == "cuda" else 1

@@ -10,9 +10,9 @@ from fmsel.errors import OptionError
 from fmsel.seeds import generator
 from fmsel.selection.geometry.clusters import Clustered, clustered
 from fmsel.selection.geometry.typicality import typicality
-from fmsel.selection.pool import Eligible, Evidence, IntArray, LabelUse, Pool, Strategy
-from fmsel.selection.pool.classes import even_turns, take_in_turn
-from fmsel.selection.pool.extremes import EXTREME_TAIL, Band, wishes
+from fmsel.selection.pool import Choice, Eligible, Evidence, IntArray, LabelUse, Pool, Strategy
+from fmsel.selection.pool.classes import even_turns
+from fmsel.selection.pool.extremes import EXTREME_TAIL, Band, take_ends, wishes
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,7 @@ class DensityMix(Strategy):
     NESTED: ClassVar[bool] = False
     NEEDS: ClassVar[tuple[Evidence, ...]] = ("features",)
     DISTRIBUTED: ClassVar[bool] = True
+    EXHAUSTIVE: ClassVar[bool] = False
 
     clusters: int | None = None
     ratio: float = 0.5
@@ -43,7 +44,7 @@ class DensityMix(Strategy):
         if self.clusters is not None and self.clusters < 2:
             raise OptionError(f"clusters must be 2 or more, got {self.clusters}")
 
-    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> Choice:
         clusters = clustered(pool, self._count(pool), seed)
         typical = np.zeros(len(clusters.images))
         for rows in clusters.rows:
@@ -59,7 +60,7 @@ class DensityMix(Strategy):
         turns = even_turns(clusters.held, batch_size, rng, room)
         names = [f"cluster {each}" for each in range(len(orders))]
         ends = wishes(turns, orders, free, names, self.ratio, self.outlier_band, rng)
-        return take_in_turn(alone, turns, ends)
+        return take_ends(alone, turns, ends)
 
     def _count(self, pool: Pool) -> int:
         count = len(pool.class_names) if self.clusters is None else self.clusters

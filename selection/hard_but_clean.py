@@ -33,4 +33,6 @@ class HardButClean(Oracle):
 
     def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
         band = Band(self.tail, 100)
-        return extremes(pool, truth, batch_size, seed, ratio=0.0, band=band, metrics=self.metrics)
+        return extremes(
+            pool, truth, batch_size, seed, ratio=0.0, band=band, metrics=self.metrics
+        ).indices

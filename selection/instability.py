@@ -10,6 +10,8 @@ from fmsel.selection.margin import margin_uncertainty
 from fmsel.selection.pool import Evidence, IntArray, LabelUse, Pool, Strategy
 from fmsel.selection.pool.highest import highest_first
 
+FEWEST = 2  # evaluations of a run that can be compared
+
 
 @dataclass(frozen=True)
 class Instability(Strategy):
@@ -28,10 +30,10 @@ class Instability(Strategy):
 
     def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
         assert pool.history is not None  # checked by `query`
-        if len(pool.history) < 2:
+        if len(pool.history) < FEWEST:
             raise DataError(
-                "instability compares a run's evaluations with those before, so it needs 2 or "
-                f"more, and this run kept {len(pool.history)}; train for longer"
+                f"instability compares a run's evaluations with those before, so it needs {FEWEST} "
+                f"or more, and this run kept {len(pool.history)}; train for longer"
             )
         changes = np.count_nonzero(pool.history[1:] != pool.history[:-1], axis=0)
         if pool.probabilities is None:

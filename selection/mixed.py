@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from typing import ClassVar
 
 from fmsel.metrics.scores import PREFERRED
-from fmsel.selection.pool import IntArray, LabelUse, Oracle, Pool
+from fmsel.selection.pool import Choice, IntArray, LabelUse, Oracle, Pool
 from fmsel.selection.pool.extremes import EXTREME_TAIL, Band, extremes
 
 
@@ -22,7 +22,7 @@ class Mixed(Oracle):
     outlier_band: Band = EXTREME_TAIL
     metrics: tuple[str, ...] = PREFERRED
 
-    def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
+    def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> Choice:
         return extremes(
             pool,
             truth,

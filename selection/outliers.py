@@ -20,4 +20,4 @@ class Outliers(Oracle):
     def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
         return extremes(
             pool, truth, batch_size, seed, ratio=0.0, band=self.outlier_band, metrics=self.metrics
-        )
+        ).indices

@@ -19,4 +19,4 @@ class Prototypes(Oracle):
     def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
         return extremes(
             pool, truth, batch_size, seed, ratio=1.0, band=EXTREME_TAIL, metrics=self.metrics
-        )
+        ).indices

@@ -27,6 +27,7 @@ class Published(Strategy):
     """
 
     LABEL_USE: ClassVar[LabelUse] = "formula"
+    EXHAUSTIVE: ClassVar[bool] = False
 
     set: str = "fixmatch-7"
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -17,7 +17,7 @@ FloatArray = npt.NDArray[np.float32]
 Scores = npt.NDArray[np.float64]
 
 SAME = 1e-6  # squared distances below are rounding errors; they and their means count as this
-
+ROUNDING = 1e-5  # of repulsion, as a share of it
 LARGEST, STEEPEST = 1e6, 10.0  # strength and exponent whose powers float32 can hold
 
 
@@ -30,7 +30,8 @@ class Usl(Strategy):
     differs: distances in the density are squared, and an image is a neighbour of itself. As there,
     nothing is rescaled, so what is added up over the chosen images outweighs density at budgets of
     hundreds. There are as many clusters as images chosen; the largest come first. Images held count
-    as chosen already, and repel all others from the first round.
+    as chosen already, and repel all others from the first round. Of images whose scores differ by
+    no more than rounding may have done, the lowest index is chosen.
 
     Attributes:
         neighbours: k of the density; None = 400, the authors' for CIFAR-10, and above 100,000
@@ -75,22 +76,34 @@ class Usl(Strategy):
         utility = density(points, self.neighbours)
         free = np.flatnonzero(np.isin(clusters.images, pool.available, assume_unique=True))
         held = np.searchsorted(clusters.images, pool.held)
-        score = self._scores(clusters, utility, free, held)
-        orders = (_by_score(clusters, each, score) for each in clusters.largest_first())
+        scores = self._scores(clusters, utility, free, held)
+        orders = (_by_score(clusters, each, scores) for each in clusters.largest_first())
         return np.array(round_robin(Eligible(pool), orders, batch_size))
 
     def _scores(
         self, clusters: Clustered, utility: Scores, free: IntArray, held: IntArray
-    ) -> Scores:
-        """(P,) utility less repulsion, when the last round chooses."""
+    ) -> "Rated":
+        """The scores when the last round chooses."""
         repulsion = _Repulsion(clusters, self.alpha, self.horizon)
         by_held = repulsion.of(held)
         average = by_held.copy()
         for _ in range(self.rounds - 1):
-            chosen = _best(clusters, free, utility - self.strength * average)
+            chosen = _best(clusters, free, rated(utility, self.strength * average))
             average *= self.momentum
             average += (1 - self.momentum) * (by_held + repulsion.of_other_clusters(chosen))
-        return np.asarray(utility - self.strength * average)
+        return rated(utility, self.strength * average)
+
+
+class Rated(NamedTuple):
+    """(P,) scores, and how far rounding may have moved each."""
+
+    scores: Scores
+    doubt: Scores
+
+
+def rated(utility: Scores, repulsion: Scores) -> Rated:
+    """Utility, 1 / a mean squared distance that is known up to `SAME`, less repulsion."""
+    return Rated(utility - repulsion, SAME * utility**2 + ROUNDING * abs(repulsion))
 
 
 def density(points: FloatArray, neighbours: int | None) -> Scores:
@@ -153,16 +166,31 @@ class _Repulsion:
         return self._total
 
 
-def _best(clusters: Clustered, free: IntArray, score: Scores) -> IntArray:
-    """(K,) the free row of each cluster with the highest score, -1 where no row is free."""
-    order = free[np.lexsort((-score[free], clusters.labels[free]))]
+def _best(clusters: Clustered, free: IntArray, rated: Rated) -> IntArray:
+    """(K,) the free row of each cluster with the highest score, -1 where no row is free.
+
+    Of those that rounding may have put in their order, the lowest row.
+    """
+    labels, scores = clusters.labels[free], rated.scores[free]
+    most = np.full(len(clusters.rows), -np.inf)
+    np.maximum.at(most, labels, scores)
+    ties = free[scores >= most[labels] - rated.doubt[free]]
     chosen = np.full(len(clusters.rows), -1, dtype=np.int64)
-    labels, first = np.unique(clusters.labels[order], return_index=True)
-    chosen[labels] = order[first]
+    found, first = np.unique(clusters.labels[ties], return_index=True)
+    chosen[found] = ties[first]
     return chosen
 
 
-def _by_score(clusters: Clustered, cluster: int, score: Scores) -> Iterator[int]:
-    """The images of one cluster, the highest score first; of equals, the lowest index."""
+def _by_score(clusters: Clustered, cluster: int, rated: Rated) -> Iterator[int]:
+    """The images of one cluster, the highest score first.
+
+    Those that rounding may have put in their order come by index.
+    """
     rows = clusters.rows[cluster]
-    yield from clusters.images[rows[np.argsort(-score[rows], kind="stable")]].tolist()
+    falling = rows[np.argsort(-rated.scores[rows], kind="stable")]
+    rising, start = -rated.scores[falling], 0
+    while start < len(falling):
+        most = rising[start] + rated.doubt[falling[start]]
+        stop = int(np.searchsorted(rising, most, side="right"))
+        yield from clusters.images[np.sort(falling[start:stop])].tolist()
+        start = stop

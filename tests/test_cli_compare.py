@@ -1,6 +1,8 @@
 """`fmsel compare` on runs that were really trained, for a few steps each."""
 
 import json
+import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -80,3 +82,31 @@ def test_unequal_budgets_are_refused_with_both_counts(
     assert main(["compare", str(runs), "thirty"]) == 2
     assert "unequal budgets, 20 and 30 labels" in capsys.readouterr().err
     assert not Path("compare").exists()
+
+
+def test_a_second_comparison_in_one_folder_is_given_the_command_that_replaces_it(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["compare", str(runs), "--out", "my table"]) == 0
+    before = Path("my table/compare.json").read_bytes()
+    capsys.readouterr()
+    assert main(["compare", str(runs), "--out", "my table"]) == 2
+    said = capsys.readouterr().err
+    assert "error: my table holds a comparison already; replace it with `" in said
+    command = shlex.split(said.split("`")[1])
+    Path("my table/compare.json").write_text("{}")
+    assert command[0] == "fmsel" and main(command[1:]) == 0
+    assert Path("my table/compare.json").read_bytes() == before
+
+
+def test_an_unfinished_run_among_others_is_a_note(
+    runs: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(runs, "runs")
+    Path("runs/fixmatch-seed1/summary.json").unlink()
+    assert main(["compare", "runs"]) == 0
+    assert "note: left out runs/fixmatch-seed1: not finished;" in capsys.readouterr().err
+    record = json.loads(Path("compare/compare.json").read_text())
+    assert [row["n"] for row in record["rows"]] == [1, 1]

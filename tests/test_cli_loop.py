@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from test_cli_split import write_scores
+from split_project import write_scores
 
 from fmsel.cli.app import main
 from fmsel.datasets import load_dataset
@@ -133,9 +133,9 @@ def test_people_answer_and_the_same_command_goes_on(capsys: pytest.CaptureFixtur
         out = capsys.readouterr().out.splitlines()
         assert out[-1] == (
             f"waiting for the labels of {10 + number} images: write a class, or skip, into the "
-            f"column label of {table}, save, and give the same command to go on (or label the "
-            "tasks beside, of the same name in .json, with Label Studio and put its export into "
-            "answers/)"
+            f"column label of {table}, save, and give the same command to go on (or label them on "
+            f"a page, `fmsel label {table.with_name('asked.json')}`, or the tasks beside, of the "
+            "same name in .json, with Label Studio and put its export into answers/)"
         )
         if number:
             assert f"random, seed 0, round 0: 9 of 10 labelled, 1 skipped ({unsure})" in out
@@ -207,11 +207,11 @@ def test_another_configuration_is_refused(capsys: pytest.CaptureFixture[str]) ->
         (["--strategy", "random", "--set", "margin.a=1"], "with one of random, got 'margin.a=1'"),
         (["--strategy", "random", "--set", "random.a=1"], "random has no parameter 'a'"),
         (["--strategy", "random", "--embeddings", "no.npy"], "no.npy is no embeddings file"),
-        (["--strategy", "random", "--labels", "answers.txt"], "must end in .csv, a table, or in"),
+        (["--strategy", "random", "--labels", "answers.txt"], "must end in .csv, a table, in"),
         (["--strategy", "random", "--resume"], "there is no loop to resume in loops/digits"),
         (
             ["--strategy", "random_stratified", "--budgets", "10,1436"],
-            "class '0' has 142 images, fewer than",
+            "round 1, 1436 labels in all: class '0' has",
         ),
     ],
 )

@@ -1,89 +1,17 @@
 """`fmsel split` as it is typed: what it writes, and one sentence and exit 2 for bad input."""
 
-import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
+from split_project import counts, fmsel, read, refusal, write_scores
 
-from fmsel.artefacts import sha256_array
-from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset, load_dataset
-from fmsel.metrics.scores import MetricRecord, Scores
 from fmsel.selection.split import Split
 
-
-@pytest.fixture(scope="module")
-def digits() -> ImageDataset:
-    return load_dataset("digits")
-
-
-@pytest.fixture(autouse=True)
-def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, wide enough a terminal for one-line sentences."""
-    monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("COLUMNS", "300")
-    return tmp_path
-
-
-def write_scores(
-    data: ImageDataset,
-    path: str = "scores/digits.npz",
-    *,
-    images_sha256: str | None = None,
-    scale: Mapping[str, float] | None = None,
-) -> Scores:
-    """Two metrics that agree: the share of ink, so that ranks are known without any network.
-
-    Args:
-        scale: multiplies the scores of some metrics; replaces an old file.
-    """
-    ink = data.images.astype(np.float32).mean(axis=(1, 2, 3)) + np.arange(len(data)) * 1e-4
-    arrays = {name: ink.astype(np.float32) for name in ("self-confidence", "epoch-confidence")}
-    arrays["reverse"] = -arrays["self-confidence"]
-    arrays |= {name: arrays[name] * np.float32(factor) for name, factor in (scale or {}).items()}
-    records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.0,
-            evidence_seconds={},
-            device="cpu",
-            label_use="formula",
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(array),
-        )
-        for name, array in arrays.items()
-    }
-    dataset = data.describe() | ({"images_sha256": images_sha256} if images_sha256 else {})
-    scores = Scores(dataset=dataset, arrays=arrays, records=records)
-    scores.save(Path(path), force=scale is not None)
-    return scores
-
-
-def fmsel(*words: str) -> None:
-    assert main(["split", *words]) == 0
-
-
-def refusal(capsys: pytest.CaptureFixture[str], *words: str) -> str:
-    """The one sentence that bad input is answered with."""
-    capsys.readouterr()
-    assert main(["split", *words]) == 2
-    captured = capsys.readouterr()
-    assert captured.out == ""
-    assert captured.err.startswith("error: ") and captured.err.count("\n") == 1
-    return captured.err
-
-
-def read(name: str) -> Split:
-    return Split.load(Path("splits") / name)
-
-
-def counts(split: Split) -> set[int]:
-    return set(split.class_counts.values())
+pytest_plugins = ["split_project"]
+pytestmark = pytest.mark.usefixtures("project")
 
 
 @pytest.mark.parametrize("words", [["--random", "40"], ["--random=40"]])
@@ -297,6 +225,31 @@ def test_offline_is_obeyed(
     assert "--offline" in refusal(capsys, *words, "--dataset", "svhn", "--offline")
 
 
+def test_a_split_of_another_data_set_is_named_with_both_and_a_way_out(
+    project: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name in ("a", "b"):
+        folder = project / "photos" / name
+        folder.mkdir(parents=True)
+        for k in range(4):
+            Image.new("RGB", (8, 8), (60 * k, 9, 9)).save(folder / f"{k}.png")
+    fmsel("--random", "4", "--dataset", "digits")
+    before = Path("splits/random.json").read_bytes()
+    words = ["--random", "4", "--dataset", "photos"]
+    assert refusal(capsys, *words).endswith(
+        "splits/random.json is a split of digits, and this one is of photos; pass "
+        "--out splits/photos-random.json to have both, or --force to replace it\n"
+    )
+    Path("random.txt").write_text("0\n1\n")
+    said = refusal(capsys, "import", "random.txt", "--dataset", "photos")
+    assert "pass --out splits/photos-random.json to have both" in said
+    assert Path("splits/random.json").read_bytes() == before
+    fmsel(*words, "--out", "splits/photos-random.json")
+    assert read("photos-random.json").dataset == "photos"
+    Path("splits/random.json").write_text("no split")
+    assert "random.json already exists; pass --force" in refusal(capsys, *words)
+
+
 def test_existing_and_unwritable_outputs_are_refused(
     project: Path, digits: ImageDataset, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -311,152 +264,3 @@ def test_existing_and_unwritable_outputs_are_refused(
     assert "cannot write to file" in refusal(capsys, *words, "--out", "file/a.json")
     if Path("/proc/self").is_dir():
         assert "cannot write to /proc" in refusal(capsys, *words, "--out", "/proc/a.json")
-
-
-def edit(path: str, **fields: Any) -> None:
-    values = json.loads(Path(path).read_text())
-    Path(path).write_text(json.dumps(values | fields))
-
-
-def test_check_says_ok_or_what_is_wrong(capsys: pytest.CaptureFixture[str]) -> None:
-    fmsel("--random", "4", "--dataset", "digits")
-    fmsel("check", "splits/random.json")
-    assert "ok: splits/random.json fits digits" in capsys.readouterr().out
-    for indices, sentence in [
-        ([7, 3, 7], "splits/random.json: index 7 occurs twice (positions 0 and 2)"),
-        ([7, -3], "splits/random.json: index -3 at position 1 is outside 0..1437"),
-        ([7, 1438], "splits/random.json: index 1438 at position 1 is outside 0..1437"),
-    ]:
-        edit("splits/random.json", indices=indices)
-        assert sentence in refusal(capsys, "check", "splits/random.json")
-    edit("splits/random.json", indices=[7, 2000], n=2001)
-    sentence = "splits/random.json counts 2001 images in digits, which has 1438"
-    assert sentence in refusal(capsys, "check", "splits/random.json")
-    edit("splits/random.json", indices=[7], n=1438)
-    assert "but its indices choose" in refusal(capsys, "check", "splits/random.json")
-    edit("splits/random.json", class_counts={"0": "four"})
-    sentence = "splits/random.json: class_counts must be integers of 0 or more, got 'four' of 0"
-    assert sentence in refusal(capsys, "check", "splits/random.json")
-    edit("splits/random.json", class_counts={}, images_sha256="0" * 64)
-    assert "not these 1438 images of digits" in refusal(capsys, "check", "splits/random.json")
-    assert "cannot be read as a split" in refusal(capsys, "check", "splits/none.json")
-
-
-def test_check_against_another_data_set(capsys: pytest.CaptureFixture[str]) -> None:
-    fmsel("--random", "4", "--dataset", "digits", "--resize", "12")
-    fmsel("check", "splits/random.json")
-    answer = refusal(capsys, "check", "splits/random.json", "--dataset", "digits")
-    assert "chooses among 1438 images of digits, not these 1438" in answer
-
-
-def test_show_prints_classes_percentiles_and_origin(
-    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_scores(digits)
-    fmsel("--protos", "1", "--outliers", "1")
-    capsys.readouterr()
-    fmsel("show", "splits/mixed.json")
-    out = capsys.readouterr().out
-    assert "yes, an oracle (formula)" in out and "digits.npz" in out
-    assert "every class is there" in out and "Percentile in its class" in out
-    first = read("mixed.json").indices[0]  # the best prototype of its class
-    row = next(line for line in out.splitlines() if f"│ {first} " in line)
-    assert "from other scores" not in out
-    half_a_rank = 50 / np.bincount(digits.labels)[digits.labels[first]]
-    assert row.count(f" {100 - half_a_rank:.1f} ") == 2 and f" {half_a_rank:.1f} " in row
-
-
-def test_show_says_when_the_scores_are_not_those_the_split_was_made_from(
-    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_scores(digits)
-    fmsel("--protos", "1", "--metric", "reverse")
-    said = "from other scores than the split was made from"
-    for change, expected in (({"self-confidence": 2}, False), ({"reverse": 2}, True)):
-        write_scores(digits, "now.npz", scale=change)
-        capsys.readouterr()
-        fmsel("show", "splits/prototypes.json", "--scores", "now.npz")
-        assert (said in capsys.readouterr().out) == expected
-
-
-def test_show_prints_what_it_does_not_know(capsys: pytest.CaptureFixture[str]) -> None:
-    """A file that another tool wrote, or a later fmsel."""
-    fmsel("--random", "4", "--dataset", "digits")
-    edit("splits/random.json", parameters={"odd": [1, None, {"a": 2}]}, provenance={"arrays": 3})
-    capsys.readouterr()
-    fmsel("show", "splits/random.json")
-    assert "1, None, {'a': 2}" in capsys.readouterr().out
-
-
-def test_show_of_more_images_than_were_scored_takes_no_percentiles(
-    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_scores(digits)
-    fmsel("--protos", "1")
-    edit("splits/prototypes.json", n=2000, indices=[1999])
-    capsys.readouterr()
-    fmsel("show", "splits/prototypes.json")
-    assert "no percentiles" in capsys.readouterr().out
-
-
-def test_show_falls_back_to_all_images_where_the_images_are_gone(
-    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    write_scores(digits)
-    fmsel("--protos", "1")
-    source = digits.source.as_dict() | {"dataset": "/nowhere/photos"}
-    edit("splits/prototypes.json", source=source)
-    capsys.readouterr()
-    fmsel("show", "splits/prototypes.json")
-    assert "Percentile in all images" in capsys.readouterr().out
-
-
-def test_show_refuses_named_scores_of_other_images(
-    digits: ImageDataset, capsys: pytest.CaptureFixture[str]
-) -> None:
-    fmsel("--random", "4", "--dataset", "digits")
-    write_scores(digits, "other.npz", images_sha256="0" * 64)
-    answer = "other.npz scores images of digits that are not those of the split"
-    assert answer in refusal(capsys, "show", "splits/random.json", "--scores", "other.npz")
-
-
-def test_show_names_missing_classes_and_works_without_scores(
-    capsys: pytest.CaptureFixture[str],
-) -> None:
-    fmsel("--random", "1", "--dataset", "digits")
-    capsys.readouterr()
-    fmsel("show", "splits/random.json")
-    out = capsys.readouterr().out
-    assert out.count("none ") == 9 and "missing: " in out
-    assert "no, label-free" in out and "no percentiles" in out
-
-
-@pytest.mark.parametrize("name", ["a.npy", "a.txt", "label.json"])
-def test_export_and_import_are_inverse(name: str, capsys: pytest.CaptureFixture[str]) -> None:
-    fmsel("--random", "40", "--dataset", "digits")
-    fmsel("export", "splits/random.json", "--to", name)
-    fmsel("import", name, "--dataset", "digits")
-    split = read(Path(name).with_suffix(".json").name)
-    assert sorted(split.indices) == sorted(read("random.json").indices)
-    assert split.strategy == "imported" and split.label_use == "unknown"
-    assert "already exists" in refusal(capsys, "export", "splits/random.json", "--to", name)
-    assert "already exists" in refusal(capsys, "import", name, "--dataset", "digits")
-
-
-def test_export_for_usb_writes_the_pair(capsys: pytest.CaptureFixture[str]) -> None:
-    fmsel("--random", "40", "--dataset", "digits", "--seed", "2")
-    capsys.readouterr()
-    fmsel("export", "splits/random.json", "--to", "usb", "--format", "usb")
-    expected = [f"wrote usb/{part}_labels40_1_seed2_idx.npy" for part in ("lb", "ulb")]
-    assert capsys.readouterr().out.splitlines() == expected
-
-
-def test_bad_imports_and_exports_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    Path("a.txt").write_text("3\n2000\n")
-    answer = refusal(capsys, "import", "a.txt", "--dataset", "digits")
-    assert "a.txt: index 2000 at position 1 is outside 0..1437" in answer
-    assert not Path("splits").exists()
-    fmsel("--random", "40", "--dataset", "digits")
-    answer = refusal(capsys, "export", "splits/random.json", "--to", "a.csv")
-    assert "the suffix of a.csv is no format of an index list" in answer
-    assert not Path("splits/a.json").exists() and not Path("a.csv").exists()

@@ -309,6 +309,25 @@ def test_paths_without_finished_runs_are_refused(add_run: AddRun, tmp_path: Path
         compare_runs([unlabelled])
 
 
+def test_runs_without_an_accuracy_are_left_out_and_named(study: Path, add_run: AddRun) -> None:
+    whole = compare_runs([study])
+    half, other = add_run("half", 0.5, finished=False), add_run("other", 0.5, finished=False)
+    unlabelled = add_run("unlabelled", 0.5)
+    (unlabelled / "summary.json").write_text('{"accuracy": null}')
+    with pytest.warns(UserWarning) as notes:
+        rest = compare_runs([study])
+    assert sorted(str(each.message) for each in notes) == [
+        f"left out {half}, {other}: not finished; to go on: `fmsel train --resume`",
+        f"left out {unlabelled}: no accuracy, as the test part has no labels",
+    ]
+    assert rest.as_dict() == whole.as_dict()
+    with pytest.raises(ArtefactError, match=r"none of the 3 runs can be compared; the first: the"):
+        compare_runs([half, other, unlabelled])
+    (study / "mixed-0" / "config.json").write_text("{")
+    with pytest.raises(ArtefactError, match=r"mixed-0/config\.json cannot be read"):
+        compare_runs([study])
+
+
 def test_the_files_hold_every_figure_and_the_runs_behind_it(study: Path, tmp_path: Path) -> None:
     comparison = compare_runs([study])
     out = tmp_path / "compare"

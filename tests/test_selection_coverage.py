@@ -3,13 +3,14 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from itertools import combinations
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 from skactiveml.pool import MaxHerding, ProbCover, uncertainty_scores
 from sklearn.metrics import pairwise_distances
@@ -18,10 +19,11 @@ from threadpoolctl import threadpool_limits
 
 from fmsel.errors import DataError, OptionError
 from fmsel.selection.coverage import greedy
-from fmsel.selection.coverage.kernels import directions
+from fmsel.selection.coverage.kernels import ROUNDING, Step, cosines, directions
 from fmsel.selection.coverage.purity import pure_radius
 from fmsel.selection.facility_location import FacilityLocation
 from fmsel.selection.geometry.kmeans import k_means
+from fmsel.selection.k_center import KCenter
 from fmsel.selection.margin import margin_uncertainty
 from fmsel.selection.maxherding import Maxherding
 from fmsel.selection.pool import Pool, Strategy
@@ -185,6 +187,39 @@ def test_the_radius_is_the_largest_pure_one(seed: int, purity: float) -> None:
     assert radius <= theirs.delta_max_ + 0.0101
 
 
+@given(seed=st.integers(0, 2**32 - 1), copies=st.integers(1, 3))
+@settings(max_examples=10, deadline=None)
+def test_a_pair_at_the_very_edge_is_outside_and_rounding_moves_none(seed: int, copies: int) -> None:
+    """Radii are distances of pairs, as those of `pure_radius` are; by float64, pair by pair."""
+    points = directions(np.tile(blobs(seed, 31, 9), (copies, 1)))
+    exact = points.astype("f8") @ points.T.astype("f8")
+    exact[exact > 1 - ROUNDING] = 1
+    for i, j in np.random.default_rng(seed).integers(0, len(points), (20, 2)):
+        if exact[i, j] == 1:
+            continue
+        kernel = Step(float(np.sqrt(2 - 2 * exact[i, j])))
+        found = kernel.values(cosines(points, points, kernel.edge))
+        np.testing.assert_array_equal(found > 0, exact > exact[i, j] + 1e-9)
+
+
+@given(seed=st.integers(0, 2**32 - 1))
+@settings(max_examples=10, deadline=None)
+def test_what_lies_at_the_very_edge_of_an_image_held_is_not_covered(seed: int) -> None:
+    """The radius is the distance of that pair, and copies give the image weight; by float64."""
+    rows = blobs(seed, 60, 37)
+    held, others = np.split(np.random.default_rng(seed).permutation(60), [3])
+    for other in others[:10]:
+        features = np.concatenate([rows, np.repeat(rows[[other]], 30, axis=0)])
+        points = directions(features).astype("f8")
+        exact = points @ points.T
+        within = exact > exact[held[0], other] + 1e-9
+        gains = within[:, ~within[held].any(axis=0)].sum(axis=1)
+        gains[held] = 0
+        strategy = Probcover(float(np.sqrt(2 - 2 * exact[held[0], other])))
+        pool = make_pool(seed, 90, features=features, labeled=held)
+        assert not gains.any() or strategy.query(pool, batch_size=1) == [gains.argmax()]
+
+
 def test_probcover_counts_the_classes_or_asks_for_clusters() -> None:
     pool = make_pool(0)
     assert Probcover().radius(pool) == Probcover(clusters=3).radius(pool)
@@ -275,6 +310,32 @@ def test_a_large_pool_comes_near_the_exact_choice(
 def test_equal_images_are_chosen_in_order(strategy: Strategy) -> None:
     pool = make_pool(8, 12, features=np.tile(blobs(8, 1), (12, 1)), labeled=np.array([0, 3]))
     assert strategy.query(pool, batch_size=10).tolist() == [1, 2, *range(4, 12)]
+
+
+@BY_NAME
+@given(seed=st.integers(0, 2**32 - 1), held=st.integers(0, 3), grouped=st.booleans())
+@settings(max_examples=10, deadline=None)
+def test_where_nothing_is_gained_any_more_the_rest_is_that_of_k_center(
+    strategy: Strategy, seed: int, held: int, grouped: bool
+) -> None:
+    """A greedy pick that gains nothing is the farthest, of equally far ones the lowest index."""
+    rng = np.random.default_rng(seed)
+    features = np.tile(blobs(seed, 12), (4, 1))[rng.permutation(48)]
+    pool = make_pool(
+        seed,
+        48,
+        features=features,
+        labeled=rng.permutation(48)[:held],
+        groups=rng.integers(0, 40, 48) if grouped else None,
+    )
+    picks = strategy.query(pool, batch_size=pool.most)
+    _, kinds = np.unique(features, axis=0, return_inverse=True)
+    known = (len(set(kinds[[*pool.held, *picks[:k]]])) for k in range(len(picks)))
+    covered = next((k for k, count in enumerate(known) if count == kinds.max() + 1), None)
+    assume(covered is not None)  # of all kinds one could be chosen
+    later = replace(pool, labeled=np.concatenate([pool.held, picks[:covered]]))
+    rest = KCenter().query(later, batch_size=later.most)
+    assert picks[covered:].tolist() == rest.tolist()
 
 
 @BY_NAME

@@ -13,9 +13,9 @@ from sklearn.metrics.pairwise import euclidean_distances, rbf_kernel
 from threadpoolctl import threadpool_limits
 
 from fmsel.errors import DataError, OptionError
-from fmsel.selection import k_center, rdss
+from fmsel.selection import rdss
 from fmsel.selection.coverage.kernels import Gaussian, directions
-from fmsel.selection.geometry import vectors
+from fmsel.selection.geometry import farthest, vectors
 from fmsel.selection.herding import Herding
 from fmsel.selection.k_center import KCenter
 from fmsel.selection.pool import Pool, Strategy
@@ -118,7 +118,7 @@ def test_k_center_finds_the_farthest_by_looking_at_a_front(
     pool = restricted(seed, held, grouped=True)
     whole = KCenter().query(pool, batch_size=pool.most)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(k_center, "FRONT", front)
+        patch.setattr(farthest, "FRONT", front)
         part = KCenter().query(pool, batch_size=pool.most)
     check(KCenter(), pool, part)
     assert part.tolist() == whole.tolist()

@@ -17,21 +17,25 @@ from fmsel.selection.split.artefact import count_labels
 from fmsel.selection.split.known import Known
 
 
-def choose(setup: Setup, folder: LoopFolder, each: Round) -> Split:
+def choose(setup: Setup, folder: LoopFolder, each: Round, after: Split | None = None) -> Split:
     """The labels of the rounds before and the images that this round adds.
 
     Without people, the data set's labels are theirs at once; with people they are awaited (-1).
 
     Args:
-        each: a round whose predecessors in its track are done.
+        each: a round whose predecessors in its track are done, as far as its strategy reads them.
+        after: the choice of the round before, where that is not in the folder yet.
     Raises:
         ArtefactError: where labels are there at once, all of them are of one class.
         BudgetError, DataError, OptionError: as `make_split`.
     """
     strategy, before = setup.strategy(each.strategy), setup.plan.before(each)
     known = _known(setup, folder, strategy, before[-1] if before else None)
-    if before:
+    if after is not None:
+        known = replace(known, held=after)
+    elif before:
         known = replace(known, held=folder.split(before[-1]), excluded=folder.skipped(before))
+    known = known.heeding(setup.heeds)
     held = len(known.held) if known.held is not None else 0
     made = make_split(
         setup.data,

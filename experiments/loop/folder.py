@@ -15,6 +15,7 @@ from fmsel.errors import ArtefactError, OutputError
 from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.setup import SCHEMA
 from fmsel.fixmatch.run.record import CONFIG, SPLIT, SUMMARY
+from fmsel.labeling.page.journal import default_journal
 from fmsel.selection.split import Split
 
 LOOP = "loop.json"
@@ -22,11 +23,17 @@ ASKED = "asked.json"  # what people are asked for: a split with labels that are 
 RUN = "run"
 LOCK = "loop.lock"  # held by the process at work; the file stays, the hold ends with the process
 # What a loop may differ in from its beginning: names of files, and where the images lie.
-FREE = ("versions", "dataset.source", "test.source", "embeddings.embeddings.file", "scores.file")
+FREE = (
+    *("versions", "dataset.source", "test.source", "restrictions.files"),
+    *("embeddings.embeddings.file", "restrictions.embeddings.file", "scores.file"),
+)
 LISTS = ("budgets", "seeds")  # to which more may be added at the end
 # How a difference is told where the name in loop.json does not read as English.
 TOLD = {"labels": "source of labels", "strategies": "strategy"}
-PLURAL = ("arrays", "budgets", "class names", "embeddings", "needs", "scores", "seeds", "steps")
+PLURAL = (
+    *("arrays", "budgets", "class names", "embeddings", "needs", "restrictions", "scores"),
+    *("seeds", "steps"),
+)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,10 @@ class LoopFolder:
     def table(self, each: Round) -> Path:
         """What people fill in for a round; its tasks of Label Studio lie beside it, in .json."""
         return self.round(each) / f"{each.table}.csv"
+
+    def journal(self, each: Round) -> Path:
+        """What `fmsel label` saves of a round that waits for labels."""
+        return default_journal(self.round(each) / ASKED)
 
     def run(self, each: Round) -> Path:
         """The run folder of a round."""

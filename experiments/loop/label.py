@@ -1,5 +1,6 @@
 """People's labels for the rounds that wait: what is asked, and what the answers settle."""
 
+import shlex
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -11,7 +12,7 @@ from fmsel.datasets import ImageDataset
 from fmsel.datasets.images.dataset import UNKNOWN
 from fmsel.errors import ArtefactError
 from fmsel.experiments.loop.choose import check_two_classes
-from fmsel.experiments.loop.folder import LoopFolder
+from fmsel.experiments.loop.folder import ASKED, LoopFolder
 from fmsel.experiments.loop.pile import Pile, is_file, read_pile
 from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.setup import Setup
@@ -45,9 +46,16 @@ class Waiting:
         return (
             f"waiting for the label{plural} of {self.images:,} image{plural}: write a class, or "
             f"skip, into the column label of {tables}, save, and give the same command to go on "
-            "(or label the tasks beside, of the same name in .json, with Label Studio and put its "
-            f"export {place})"
+            f"(or label them on a page, `fmsel label {self._asked}, or the tasks beside, of the "
+            f"same name in .json, with Label Studio and put its export {place})"
         )
+
+    @property
+    def _asked(self) -> str:
+        """What a page is made of; one page a round."""
+        if len(self.tables) > 1:
+            return f"{ASKED}` beside each"
+        return f"{shlex.quote(str(self.tables[0].with_name(ASKED)))}`"
 
 
 def settle(
@@ -100,7 +108,8 @@ def find_answers(setup: Setup, folder: LoopFolder) -> Pile:
     assert setup.answers is not None  # people's
     rounds = setup.plan.every
     asked = [found for each in rounds if (found := folder.asked(each)) is not None]
-    return read_pile(setup.answers, [folder.table(each) for each in rounds], setup.data, asked)
+    beside = [place(each) for each in rounds for place in (folder.table, folder.journal)]
+    return read_pile(setup.answers, beside, setup.data, asked)
 
 
 def notes_on_answers(setup: Setup, folder: LoopFolder) -> list[str]:
@@ -114,7 +123,7 @@ def notes_on_answers(setup: Setup, folder: LoopFolder) -> list[str]:
     for track in setup.plan.tracks:
         if folder.stage(track[-1]) is Stage.DONE:
             last = folder.split(track[-1])
-            late.update(_classed(last, setup.data, pile, folder.skipped(track)))
+            late.update(_classed(last, setup, pile, folder.skipped(track)))
     notes = [pile.note] if pile.note else []
     if late:
         notes.append(
@@ -133,22 +142,32 @@ def _late(setup: Setup, folder: LoopFolder, each: Round, pile: Pile) -> list[int
     before = setup.plan.before(each)
     asked = folder.asked(each)
     assert asked is not None  # by its stage
-    found = _classed(asked, setup.data, pile, folder.skipped(before))
+    found = _classed(asked, setup, pile, folder.skipped(before))
     if each.number + 1 == len(setup.budgets):
         return found
     return found[: setup.budgets[each.number + 1] - 1 - len(asked)]
 
 
-def _classed(
-    like: Split, data: ImageDataset, pile: Pile, skipped: npt.NDArray[np.int64]
-) -> list[int]:
-    """Those of the skipped images that have a class by now; `like` is any split of the data."""
+def _classed(like: Split, setup: Setup, pile: Pile, skipped: npt.NDArray[np.int64]) -> list[int]:
+    """Those of the skipped images that have a class by now, and no other of their group in `like`.
+
+    Args:
+        like: the images of the track.
+    """
     indices = [int(index) for index in skipped if index in pile.of]
     if not indices:
         return []
     split = replace(like, indices=indices, labels=[UNKNOWN] * len(indices))
-    labels = _apply(split, data, pile, indices).given_labels(data)
-    return [index for index, label in zip(indices, labels, strict=True) if label != UNKNOWN]
+    labels = _apply(split, setup.data, pile, indices).given_labels(setup.data)
+    found = [index for index, label in zip(indices, labels, strict=True) if label != UNKNOWN]
+    groups = setup.heeds.groups
+    if groups is None:
+        return found
+    first = {groups[index]: index for index in reversed(found)}  # of several the first
+    taken = set(groups[like.index_array])
+    return [
+        index for index in found if groups[index] not in taken and first[groups[index]] == index
+    ]
 
 
 def _apply(split: Split, data: ImageDataset, pile: Pile, indices: Iterable[int]) -> Split:

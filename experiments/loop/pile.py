@@ -41,13 +41,13 @@ class Pile:
 def read_pile(
     path: Path, tables: Sequence[Path], data: ImageDataset, asked: Sequence[Split]
 ) -> Pile:
-    """The answers of a file, or of the .csv and .json files in a folder, and of filled tables.
+    """The answers of a file, or of the files in a folder, and of others that lie elsewhere.
 
     Equal answers of one annotator count once, so that files may repeat earlier ones.
 
     Args:
         path: a file of answers, or a folder of them; it need not be there.
-        tables: others where answers may lie, such as those that the loop wrote.
+        tables: others where answers may lie, such as those that the loop wrote, and journals.
         data: the images.
         asked: one split or more that people were asked to label.
     Returns:

@@ -8,7 +8,7 @@ import numpy as np
 
 from fmsel.experiments.compare import BASELINES
 from fmsel.experiments.loop.folder import LoopFolder
-from fmsel.experiments.loop.plan import Round
+from fmsel.experiments.loop.plan import Plan, Round
 from fmsel.experiments.loop.setup import Setup
 from fmsel.experiments.loop.statistics import (
     Pair,
@@ -143,7 +143,7 @@ class LoopResults:
             "training": self.training,
             "budgets": list(self.budgets),
             "accuracy": "median of the last 20 evaluations of the EMA weights on the test part; "
-            "of the last quarter where there are fewer",
+            "of the last quarter where that is fewer",
             "area": "under accuracy over the logarithm of the labels, by trapezoids, divided by "
             "the width: an average accuracy",
             "tally": "over pairs of seed and budget; equal accuracies are ties",
@@ -159,7 +159,19 @@ def read_results(setup: Setup, folder: LoopFolder) -> LoopResults:
     Raises:
         ArtefactError: a broken run.
     """
-    plan = setup.plan
+    return results_of(setup.plan, folder, setup.as_dict())
+
+
+def results_of(plan: Plan, folder: LoopFolder, record: Mapping[str, Any]) -> LoopResults:
+    """The curves of the rounds of a plan, all of which are done.
+
+    Args:
+        plan: the loop's, or its first rounds alone.
+        folder: where the rounds lie.
+        record: what loop.json holds.
+    Raises:
+        ArtefactError: a broken run.
+    """
     tracks = {
         name: tuple(_track(folder, plan.track(name, seed), seed) for seed in range(plan.seeds))
         for name in plan.strategies
@@ -178,16 +190,20 @@ def read_results(setup: Setup, folder: LoopFolder) -> LoopResults:
         )
         for name, own in tracks.items()
     ]
-    config = setup.config
-    mode = "supervised only" if setup.options.supervised_only else "FixMatch"
-    warm = ", warm start" if setup.warm_start else ""
     return LoopResults(
-        dataset=setup.data.name,
-        budgets=tuple(setup.budgets),
-        training=f"{mode}, {config.arch}, {config.steps:,} steps{warm}",
+        dataset=record["dataset"]["dataset"],
+        budgets=tuple(record["budgets"][: plan.rounds]),
+        training=_training(record["training"]),
         rows=tuple(rows),
         evaluated=all(measured(track) for own in tracks.values() for track in own),
     )
+
+
+def _training(record: Mapping[str, Any]) -> str:
+    mode = "supervised only" if record["mode"] == "supervised" else "FixMatch"
+    warm = ", warm start" if record["warm_start"] else ""
+    recipe = record["fixmatch"]
+    return f"{mode}, {recipe['arch']}, {recipe['steps']:,} steps{warm}"
 
 
 def measured(track: Track) -> list[float]:

@@ -2,22 +2,20 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from itertools import pairwise
 from pathlib import Path
 
-from fmsel.errors import ArtefactError, BudgetError, Interrupted
+from fmsel.errors import Interrupted
+from fmsel.experiments.loop.beforehand import choose_beforehand
 from fmsel.experiments.loop.choose import choose
 from fmsel.experiments.loop.folder import LoopFolder
 from fmsel.experiments.loop.label import Waiting, notes_on_answers, settle
-from fmsel.experiments.loop.pile import read_pile
 from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.results import LoopResults, read_results
-from fmsel.experiments.loop.setup import Setup, needs_run
+from fmsel.experiments.loop.setup import Setup
 from fmsel.experiments.replicates import TOGETHER
 from fmsel.fixmatch.run.job import Job
 from fmsel.fixmatch.run.loop import train_jobs
-from fmsel.selection.pool import Oracle
-from fmsel.selection.split import Split, make_split
+from fmsel.selection.split import Split
 from fmsel.training.engine.device import resolve_device
 
 
@@ -46,9 +44,9 @@ def run_loop(
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1 while training; all is saved.
     """
     folder = LoopFolder(out)
-    first = _first(setup, folder, resume)
+    made = choose_beforehand(setup, folder, resume)
     with folder.locked():
-        _begin(setup, folder, first)
+        _begin(setup, folder, made)
         if setup.plan.next_rounds(folder.stage) and (warning := _unmeasured(setup)):
             say(warning)
         done = _rounds(setup, folder, say)
@@ -71,31 +69,12 @@ def _rounds(setup: Setup, folder: LoopFolder, say: Callable[[str], None]) -> Loo
     return read_results(setup, folder)
 
 
-def _first(setup: Setup, folder: LoopFolder, resume: bool) -> dict[Round, Split]:
-    """The first choices of the tracks that have none, of a loop that is new, there, or longer now.
-
-    They are made before anything is written, so that bad input leaves nothing behind.
-    """
-    if not folder.begun:
-        if resume:
-            raise ArtefactError(f"there is no loop to resume in {folder.path}; leave out --resume")
-        folder.check_new()
-    if not folder.begun or folder.extends(setup.as_dict()):
-        _check_last_budget(setup)
-        _check_new_budgets(setup, folder)
-    new = [each for each in setup.plan.first if folder.stage(each) is Stage.CHOOSE]
-    first = {each: choose(setup, folder, each) for each in new}
-    if setup.answers is not None and not folder.begun:
-        read_pile(setup.answers, (), setup.data, list(first.values()))
-    return first
-
-
-def _begin(setup: Setup, folder: LoopFolder, first: dict[Round, Split]) -> None:
-    """Write the configuration where it is new or longer, and the first choices."""
+def _begin(setup: Setup, folder: LoopFolder, made: dict[Round, Split]) -> None:
+    """Write the configuration where it is new or longer, and the choices made by now."""
     record = setup.as_dict()
     if not folder.begun or folder.extends(record):  # another process may have begun meanwhile
         folder.begin(record)
-    for each, split in first.items():
+    for each, split in made.items():
         if folder.stage(each) is Stage.CHOOSE:
             folder.keep(each, split)
 
@@ -110,33 +89,6 @@ def _unmeasured(setup: Setup) -> str | None:
         "one, put the images to label into PATH/train/ and some labelled ones into "
         "PATH/test/<class>/ before anybody labels, and begin the loop in another --out"
     )
-
-
-def _check_last_budget(setup: Setup) -> None:
-    """Refuse budgets that the smallest class cannot give; others were compared with the images."""
-    for each in setup.used:
-        if isinstance(each, Oracle) and not needs_run(each):
-            make_split(
-                setup.data,
-                each,
-                batch_size=setup.budgets[-1],
-                scores=setup.scores,
-                scores_file=setup.scores_file,
-                known=setup.embedding,
-            )
-
-
-def _check_new_budgets(setup: Setup, folder: LoopFolder) -> None:
-    """Refuse to go on to fewer labels than there are, as late ones may exceed their budget."""
-    for track in setup.plan.tracks:
-        for before, each in pairwise(track):
-            if folder.stage(before) in (Stage.TRAIN, Stage.DONE):
-                held, budget = len(folder.split(before)), setup.budgets[each.number]
-                if held >= budget:
-                    raise BudgetError(
-                        f"{before} has {held} labels, and the next number of --budgets is {budget};"
-                        f" go on with a number above {held}"
-                    )
 
 
 def _at(work: dict[Round, Stage], stage: Stage) -> list[Round]:

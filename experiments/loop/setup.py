@@ -1,7 +1,7 @@
 """`Setup`: everything that a loop depends on, checked before anything is written."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -14,10 +14,11 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.job import Options
 from fmsel.labeling.answers import check_classes
 from fmsel.metrics.scores import Scores
+from fmsel.selection.instability import FEWEST
 from fmsel.selection.pool import Oracle, Strategy
 from fmsel.selection.pool.strategy import HOW_TO_GET
 from fmsel.selection.split.known import Known
-from fmsel.selection.split.make import as_parameters
+from fmsel.selection.split.make import as_parameters, restrictions
 from fmsel.selection.split.parameters import parse_strategy
 from fmsel.training.engine.device import resolve_device, resolve_precision
 
@@ -38,6 +39,7 @@ class Setup:
         options: how runs are made, beside the recipe.
         warm_start: each run starts from the averaged weights of the round before.
         embedding: what strategies read that need features and no run; None = there is none.
+        heeds: the exclusions and groups that every choice heeds; no evidence of it is read.
         scores, scores_file: what strategies that read metrics rank by.
         answers: a file or folder of people's answers, which need not be there yet; None = the data
             set's own labels answer at once.
@@ -57,6 +59,7 @@ class Setup:
     options: Options
     warm_start: bool = False
     embedding: Known | None = None
+    heeds: Known = field(default_factory=Known)
     scores: Scores | None = None
     scores_file: str = ""
     answers: Path | None = None
@@ -91,6 +94,12 @@ class Setup:
                 f"--budgets go up to {budgets[-1]} labels, but {self.data.name} has "
                 f"{len(self.data)} training images; end with fewer"
             )
+        if budgets[-1] > (most := self.heeds.pool(self.data, {}).most):
+            raise BudgetError(
+                f"--budgets go up to {budgets[-1]} labels, but {most} of the {len(self.data)} "
+                f"training images of {self.data.name} can be chosen, as the others are excluded or "
+                "in one group with these; end with fewer"
+            )
 
     def _check_labels(self) -> None:
         data = self.data
@@ -106,6 +115,12 @@ class Setup:
         strategy.check_data(self.data)
         if reads_embedding(strategy) and self.embedding is None:
             raise OptionError(f"{strategy.name} needs {HOW_TO_GET['features']}")
+        if "history" in strategy.NEEDS and -(-self.config.steps // self.config.eval_every) < FEWEST:
+            raise OptionError(
+                f"{strategy.name} compares {FEWEST} or more evaluations of a run, and of "
+                f"{self.config.steps} steps only the last is evaluated, as the recipe evaluates "
+                f"every {self.config.eval_every}; pass --steps {self.config.eval_every + 1} or more"
+            )
         if isinstance(strategy, Oracle) and not self.data.labelled:
             raise DataError(
                 f"{strategy.name} reads the labels of all images, and {self.data.name} lacks some; "
@@ -153,6 +168,7 @@ class Setup:
             "labels": "dataset" if self.answers is None else "people",
             "embeddings": None if self.embedding is None else dict(self.embedding.provenance),
             "scores": self._scores(),
+            "restrictions": {**self.heeds.provenance, **restrictions(self.heeds)} or None,
             "training": {
                 "mode": "supervised" if self.options.supervised_only else "fixmatch",
                 "warm_start": self.warm_start,

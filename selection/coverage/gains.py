@@ -1,12 +1,12 @@
 """What each candidate would add to the cover of some targets, and what is covered so far."""
 
 from functools import partial
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
-from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, snap
+from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, cosines
 from fmsel.selection.geometry.backend import Backend
 from fmsel.selection.geometry.points import Points
 from fmsel.selection.geometry.vectors import blocks
@@ -16,10 +16,17 @@ IntArray = npt.NDArray[np.int64]
 Pairs = tuple[IntArray, npt.NDArray[np.int32], FloatArray]
 
 
+class Gain(NamedTuple):
+    """What a candidate adds, and how far rounding may have moved that."""
+
+    value: float
+    doubt: float
+
+
 class Gains(Protocol):
     """The gains of R candidates, which `add` never raises."""
 
-    def gain(self, row: int) -> float:
+    def gain(self, row: int) -> Gain:
         """What choosing candidate `row` adds now."""
 
     def add(self, row: int) -> None:
@@ -44,17 +51,15 @@ class DenseGains:
         weights: FloatArray,
         cover: FloatArray,
     ) -> None:
-        self._weights, self._cover = weights, cover
+        self._weights, self._cover, self._kernel = weights, cover, kernel
         self._values = np.empty((len(candidates), len(targets)), dtype=np.float32)
         self._scratch = np.empty(len(targets), dtype=np.float32)
         for part in blocks(*self._values.shape):
-            self._values[part] = kernel.values(snap(candidates[part] @ targets.T))
+            self._values[part] = kernel.values(cosines(candidates[part], targets, kernel.edge))
 
-    def gain(self, row: int) -> float:
+    def gain(self, row: int) -> Gain:
         more = np.subtract(self._values[row], self._cover, out=self._scratch)
-        np.maximum(more, 0, out=more)
-        more *= self._weights
-        return float(more.sum(dtype=np.float64))
+        return _gain(more, self._values[row], self._weights, self._kernel)
 
     def add(self, row: int) -> None:
         np.maximum(self._cover, self._values[row] + np.float32(ROUNDING), out=self._cover)
@@ -84,7 +89,7 @@ class SparseGains:
         cover: FloatArray,
         backend: Backend,
     ) -> None:
-        self._weights, self._cover = weights, cover
+        self._weights, self._cover, self._kernel = weights, cover, kernel
         improving = partial(
             _improving, targets=targets, above=kernel.threshold(cover), kernel=kernel
         )
@@ -92,12 +97,10 @@ class SparseGains:
         self._parts = list(backend.map(improving, candidates, parts))
         self._step = len(self._parts[0][0]) - 1 if self._parts else 1  # rows of a part
 
-    def gain(self, row: int) -> float:
+    def gain(self, row: int) -> Gain:
         targets, values = self._pairs(row)
         more = values - self._cover[targets]
-        np.maximum(more, 0, out=more)
-        more *= self._weights[targets]
-        return float(more.sum(dtype=np.float64))
+        return _gain(more, values, self._weights[targets], self._kernel)
 
     def add(self, row: int) -> None:
         targets, values = self._pairs(row)
@@ -114,35 +117,21 @@ def _improving(
     candidates: Points, part: slice, *, targets: FloatArray, above: FloatArray, kernel: Kernel
 ) -> Pairs:
     """The pairs of a block of candidates whose cosine is above a limit, which each target has."""
-    cosines = candidates[part] @ targets.T
-    rows, columns = np.nonzero(cosines > above)
-    starts = np.searchsorted(rows, np.arange(len(cosines) + 1))
-    values = kernel.values(snap(cosines[rows, columns]))
-    return starts, columns.astype(np.int32), values
+    found = cosines(candidates[part], targets, kernel.edge)
+    rows, columns = np.nonzero(found > above)
+    starts = np.searchsorted(rows, np.arange(len(found) + 1))
+    return starts, columns.astype(np.int32), kernel.values(found[rows, columns])
 
 
-class FarthestGains:
-    """How far the nearest chosen one is; each is compared with new ones when it is asked for.
+def _gain(more: FloatArray, values: FloatArray, weights: FloatArray, kernel: Kernel) -> Gain:
+    """The gain of kernel values that exceed the cover by `more`, which is overwritten.
 
-    Args:
-        candidates: (R, D) directions.
-        closest: (R,) the cosine of each with the nearest one chosen before.
-        most: how many will be added.
+    In doubt are the values that add something, as far as their cosines are not known exactly.
     """
-
-    def __init__(self, candidates: FloatArray, closest: FloatArray, most: int) -> None:
-        self._candidates, self._closest = candidates, closest.copy()
-        self._added = np.empty((most, candidates.shape[1]), dtype=np.float32)
-        self._count = 0
-        self._compared = np.zeros(len(candidates), dtype=np.int64)  # with so many of the added
-
-    def gain(self, row: int) -> float:
-        if new := self._count - self._compared[row]:
-            cosines = self._added[self._count - new : self._count] @ self._candidates[row]
-            self._closest[row] = max(self._closest[row], snap(cosines).max())
-            self._compared[row] = self._count
-        return float(3 - self._closest[row])  # above 0 for equal vectors too
-
-    def add(self, row: int) -> None:
-        self._added[self._count] = self._candidates[row]
-        self._count += 1
+    np.maximum(more, 0, out=more)
+    doubt = 0.0
+    if kernel.steepness:
+        uncertain = (more > 0) & (values < 1)  # those of equal vectors are exactly 1
+        doubt = kernel.steepness * ROUNDING * float(values @ (uncertain * weights))
+    more *= weights
+    return Gain(float(more.sum(dtype=np.float64)), doubt)

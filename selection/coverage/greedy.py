@@ -1,14 +1,14 @@
 """`greedy_cover`: choose so that every image has a labelled one near, the most gainful first."""
 
 import heapq
-from collections.abc import Iterator
 
 import numpy as np
 import numpy.typing as npt
 
 from fmsel.seeds import generator
-from fmsel.selection.coverage.gains import DenseGains, FarthestGains, Gains, SparseGains
-from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, snap
+from fmsel.selection.coverage.gains import DenseGains, Gains, SparseGains
+from fmsel.selection.coverage.kernels import ROUNDING, FloatArray, Kernel, cosines
+from fmsel.selection.geometry.farthest import Farthest
 from fmsel.selection.geometry.points import Points, population_directions, subset
 from fmsel.selection.geometry.vectors import blocks
 from fmsel.selection.pool import Eligible, IntArray, Pool
@@ -36,7 +36,8 @@ def greedy_cover(
     up to 60,000 images, and for a sample of so many beyond.
 
     The choice does not depend on how many more are asked for. Where nothing can be improved any
-    more, the image farthest from those held or chosen is next. Of equals, the lowest index is.
+    more, the image farthest from those held or chosen is next. Of images that gain equally much up
+    to the rounding of cosines, taken as `ROUNDING`, the lowest index is.
 
     Args:
         pool: with features, which are scaled to length 1.
@@ -111,7 +112,7 @@ class _Choice:
         """The arguments of `DenseGains` and `SparseGains`, given what is covered by now."""
         cover = np.zeros(len(targets), dtype=np.float32)
         if len(self._centres()):
-            cover = kernel.values(self._closest(targets)) + np.float32(ROUNDING)
+            cover = kernel.values(self._closest(targets, kernel.edge)) + np.float32(ROUNDING)
         points, weights = subset(self.points, candidates), self._weights[targets]
         return kernel, points, self.points[targets], weights, cover
 
@@ -119,48 +120,79 @@ class _Choice:
         """Take candidates by greatest gain, until there are `size` picks or nothing is gained."""
         size = min(size or self.batch_size, self.batch_size)
         images = self.population[candidates]
-        for row, gain in _lazily(gains, images, self._eligible):
-            if gain <= 0 or len(self.picks) >= size:
-                return
-            self._eligible.take(int(images[row]))
+        bounds = np.full(len(images), -np.inf)  # of the gains, which never rise
+        for each in np.flatnonzero(self._eligible.mask[images]).tolist():
+            bounds[each] = gains.gain(each).value
+        heap = [(-bound, row) for row, bound in enumerate(bounds.tolist()) if bound > 0]
+        heapq.heapify(heap)
+        while len(self.picks) < size and (row := _most_gainful(gains, bounds, heap)) is not None:
+            closed = self._eligible.take(int(images[row]))
+            bounds[_places(closed, images)] = -np.inf
             gains.add(row)
             self.picks.append(int(candidates[row]))
 
     def grow_far(self) -> None:
         """Take the farthest from those held or chosen, until there are enough."""
-        left = self.candidates[self._eligible.mask[self.population[self.candidates]]]
         missing = self.batch_size - len(self.picks)
         if missing:
-            self.grow(FarthestGains(self.points[left], self._closest(left), missing), left)
+            left = self.candidates[self._eligible.mask[self.population[self.candidates]]]
+            images = self.population[left]
+            far = Farthest(self.points[left], images, self._eligible, self._closest(left))
+            far.grow(missing)
+            self.picks += left[far.picks].tolist()
 
     def _centres(self) -> IntArray:
         return np.concatenate([self._held, np.array(self.picks, dtype=np.int64)])
 
-    def _closest(self, targets: IntArray) -> FloatArray:
-        """(T,) the cosine of each with the nearest held or chosen one; -1 where there is none."""
+    def _closest(self, targets: IntArray, edge: float | None = None) -> FloatArray:
+        """(T,) the cosine of each with the nearest held or chosen one; -1 where there is none.
+
+        Args:
+            edge: of the kernel, as of `cosines`.
+        """
         centres = self.points[self._centres()]
         closest = np.full(len(targets), -1, dtype=np.float32)
         for part in blocks(len(targets), max(self.points.shape[1], len(centres))):
-            cosines = self.points[targets[part]] @ centres.T
-            closest[part] = cosines.max(axis=1, initial=-1)
-        return snap(closest)
+            near = cosines(self.points[targets[part]], centres, edge)
+            closest[part] = near.max(axis=1, initial=-1)
+        return closest
 
 
-def _lazily(gains: Gains, images: IntArray, eligible: Eligible) -> Iterator[tuple[int, float]]:
-    """The row of the greatest gain among eligible images, again and again, and that gain.
+def _most_gainful(
+    gains: Gains, bounds: npt.NDArray[np.float64], heap: list[tuple[float, int]]
+) -> int | None:
+    """The first row whose gain is the greatest, up to rounding; None where none gains more.
 
-    A gain never rises, so an old one bounds it: only rows that may be the best are evaluated anew
-    (Minoux 1978).
+    Only rows that may be the best are evaluated anew (Minoux 1978).
+
+    Args:
+        bounds: (R,) gains at some earlier time, -inf of rows that are closed; brought up to date.
+        heap: (-bound, row) of all rows that may still gain, some of before; brought up to date.
     """
-    open_rows = np.flatnonzero(eligible.mask[images]).tolist()
-    heap = [(-gains.gain(row), row) for row in open_rows]
-    heapq.heapify(heap)
     while heap:
         row = heap[0][1]
-        if not eligible.mask[images[row]]:
+        if bounds[row] <= 0:
             heapq.heappop(heap)
             continue
-        now = (-gains.gain(row), row)
-        heapq.heapreplace(heap, now)
-        if heap[0] == now:
-            yield row, -now[0]
+        now = gains.gain(row)
+        bounds[row] = now.value
+        entry = (-now.value, row)
+        heapq.heapreplace(heap, entry)
+        if heap[0] == entry:
+            break
+    else:
+        return None
+    if now.value <= now.doubt:
+        return None
+    least = now.value - now.doubt
+    for first in np.flatnonzero(bounds[:row] >= least).tolist():
+        bounds[first] = gains.gain(first).value
+        if bounds[first] >= least:
+            return int(first)
+    return row
+
+
+def _places(of: IntArray, among: IntArray) -> IntArray:
+    """Where those of some images that are there lie among others, ascending."""
+    places = np.minimum(np.searchsorted(among, of), len(among) - 1)
+    return np.asarray(places[among[places] == of])

@@ -7,11 +7,11 @@ import numpy as np
 import numpy.typing as npt
 
 from fmsel.errors import OptionError
-from fmsel.selection.geometry.vectors import unit
+from fmsel.selection.geometry.vectors import blocks, unit
 
 FloatArray = npt.NDArray[np.float32]
 ROUNDING = 1e-6  # how exactly cosines are known, and the least improvement that counts
-
+EXACT = 1e-9  # how exactly they are known where they were computed again in float64
 
 # Bandwidths between vectors of length 1 that float32 can tell from 0 and from infinity.
 NARROWEST, WIDEST = 1e-3, 1e3
@@ -26,6 +26,14 @@ def check_bandwidth(sigma: float) -> None:
 class Kernel(Protocol):
     """A rising function of the cosine."""
 
+    @property
+    def steepness(self) -> float:
+        """By which share of itself, about, it rises with the cosine; 0 = only at `edge`."""
+
+    @property
+    def edge(self) -> float | None:
+        """The cosine at which it jumps; None = at none."""
+
     def values(self, cosines: FloatArray) -> FloatArray:
         """The kernel, in 0..1, at cosines in -1..1."""
 
@@ -39,11 +47,19 @@ class Step:
 
     delta: float
 
+    @property
+    def steepness(self) -> float:
+        return 0.0
+
+    @property
+    def edge(self) -> float:
+        return 1 - self.delta**2 / 2
+
     def values(self, cosines: FloatArray) -> FloatArray:
-        return (cosines > 1 - self.delta**2 / 2).astype(np.float32)
+        return (cosines > self.edge).astype(np.float32)
 
     def threshold(self, cover: FloatArray) -> FloatArray:
-        return np.where(cover > 0.5, np.inf, 1 - self.delta**2 / 2).astype(np.float32)
+        return np.where(cover > 0.5, np.inf, self.edge).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -51,6 +67,14 @@ class Gaussian:
     """exp(-(distance of the unit vectors / sigma)^2): without the 2 of the normal density."""
 
     sigma: float
+
+    @property
+    def steepness(self) -> float:
+        return 2 / self.sigma**2
+
+    @property
+    def edge(self) -> None:
+        return None
 
     def values(self, cosines: FloatArray) -> FloatArray:
         return np.asarray(np.exp((cosines - 1) * np.float32(2 / self.sigma**2)))
@@ -63,6 +87,14 @@ class Gaussian:
 @dataclass(frozen=True)
 class ShiftedCosine:
     """0.5 + 0.5 cosine."""
+
+    @property
+    def steepness(self) -> float:
+        return 1.0  # at right angles
+
+    @property
+    def edge(self) -> None:
+        return None
 
     def values(self, cosines: FloatArray) -> FloatArray:
         return np.asarray((1 + cosines) / 2, dtype=np.float32)
@@ -85,3 +117,24 @@ def snap(cosines: FloatArray) -> FloatArray:
     """Cosines in place, those of equal vectors exactly 1 in spite of rounding."""
     cosines[cosines > 1 - ROUNDING] = 1
     return cosines
+
+
+def cosines(a: FloatArray, b: FloatArray, edge: float | None = None) -> FloatArray:
+    """(A, B) cosines of directions (A, D) and (B, D), on the right side of a kernel's edge.
+
+    A matrix product rounds differently with the number of threads and the place in the matrix.
+    Those that rounding might move over the edge are computed again, and then lie well beside it;
+    at the edge itself is outside.
+    """
+    found = snap(a @ b.T)
+    if edge is None:
+        return found
+    close: npt.NDArray[np.bool_] = found > edge - ROUNDING
+    close &= found < min(edge + ROUNDING, 1)
+    rows, columns = np.unravel_index(np.flatnonzero(close), found.shape)
+    for part in blocks(len(rows), 6 * a.shape[1]):
+        i, j = rows[part], columns[part]
+        exact = np.einsum("ij,ij->i", a[i].astype(np.float64), b[j].astype(np.float64))
+        inside = exact > edge + EXACT
+        found[i, j] = np.where(inside, edge + 2 * ROUNDING, edge - 2 * ROUNDING)
+    return found

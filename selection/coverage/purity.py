@@ -8,7 +8,7 @@ from fmsel.seeds import generator
 from fmsel.selection.coverage.kernels import FloatArray
 from fmsel.selection.geometry.backend import Backend, Local
 from fmsel.selection.geometry.kmeans import IntArray, k_means
-from fmsel.selection.geometry.points import Points
+from fmsel.selection.geometry.points import Points, each_block
 from fmsel.selection.geometry.vectors import blocks
 
 BALLS = 5_000  # whose purity is looked at; of more, a sample
@@ -42,9 +42,10 @@ def pure_radius(
     nearest = np.full(len(balls), -1, dtype=np.float32)  # cosine with another cluster's points
     for found in backend.map(look, points, blocks(len(points), len(balls))):
         np.maximum(nearest, found, out=nearest)
-    radii = np.sort(np.sqrt(np.maximum(2 - 2 * nearest.astype(np.float64), 0)))
-    impure = int((1 - purity) * len(radii) + 1e-9)  # so many balls may be impure
-    return float(min(radii[min(impure, len(radii) - 1)], LARGEST))
+    by_radius = np.argsort(-nearest, kind="stable")
+    impure = min(int((1 - purity) * len(balls) + 1e-9), len(balls) - 1)  # so many may be impure
+    cosine = _nearest_other(points, labels, int(balls[by_radius[impure]]))
+    return float(min(np.sqrt(max(2 - 2 * cosine, 0)), LARGEST))
 
 
 def _nearest_others(
@@ -54,3 +55,15 @@ def _nearest_others(
     cosines = centres @ points[part].T
     cosines[own[:, None] == labels[part]] = -1
     return np.asarray(cosines.max(axis=1))
+
+
+def _nearest_other(points: Points, labels: IntArray, ball: int) -> float:
+    """The greatest cosine of a point with points of other clusters, in float64; -1 without any.
+
+    The radius then has the same bits whatever the number of threads.
+    """
+    centre, nearest = points[np.array([ball])][0].astype(np.float64), -1.0
+    for part, block in each_block(points):
+        others = block[labels[part] != labels[ball]]
+        nearest = max(nearest, float(np.max(others @ centre, initial=-1)))
+    return nearest

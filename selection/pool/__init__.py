@@ -10,6 +10,7 @@ serves all replicates.
 from fmsel.selection.pool.eligible import Eligible
 from fmsel.selection.pool.pool import IntArray, Pool
 from fmsel.selection.pool.strategy import (
+    Choice,
     Evidence,
     LabelUse,
     Oracle,
@@ -19,6 +20,7 @@ from fmsel.selection.pool.strategy import (
 )
 
 __all__ = [
+    "Choice",
     "Eligible",
     "Evidence",
     "IntArray",

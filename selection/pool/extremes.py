@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,11 +13,13 @@ from fmsel.seeds import generator
 from fmsel.selection.pool.classes import (
     apportion,
     class_turns,
+    in_turn,
     members,
     take_in_turn,
 )
 from fmsel.selection.pool.eligible import Eligible
 from fmsel.selection.pool.pool import IntArray, Pool
+from fmsel.selection.pool.strategy import Choice
 
 
 @dataclass(frozen=True)
@@ -45,6 +48,7 @@ class Band:
 
 
 EXTREME_TAIL = Band()
+PROTOTYPE, OUTLIER = 0, 1
 
 
 def prototype_order(
@@ -71,7 +75,7 @@ def extremes(
     ratio: float,
     band: Band,
     metrics: Sequence[str],
-) -> IntArray:
+) -> Choice:
     """`batch_size` new images, the share `ratio` of them prototypes and the rest outliers.
 
     Classes get so many that, with the labels held already, all have equally many; what does not
@@ -80,8 +84,6 @@ def extremes(
     and outliers alternate in proportion; classes take turns. Ranks and the band are those of the
     whole population, so that they stay the same as labels come in.
 
-    Returns:
-        (batch_size,) indices in pick order.
     Raises:
         BudgetError: a class is too small, its band holds too few, or the two ends would overlap.
         OptionError: `ratio` is outside 0..1, or an unknown metric.
@@ -93,7 +95,21 @@ def extremes(
     ]
     names = [f"class {name!r}" for name in pool.class_names]
     free = Eligible(pool).mask
-    return take_in_turn(pool, turns, wishes(turns, orders, free, names, ratio, band, rng))
+    return take_ends(pool, turns, wishes(turns, orders, free, names, ratio, band, rng))
+
+
+class Wishes(NamedTuple):
+    """What each turn of each class wishes for."""
+
+    orders: list[list[Iterator[int]]]  # of each class, what to take the first eligible image of
+    kinds: list[IntArray]  # of each class, PROTOTYPE or OUTLIER
+
+
+def take_ends(pool: Pool, turns: IntArray, wishes: Wishes) -> Choice:
+    """The images that `take_in_turn` gives, and which of them are prototypes."""
+    return Choice(
+        take_in_turn(pool, turns, wishes.orders), in_turn(turns, wishes.kinds) == PROTOTYPE
+    )
 
 
 def wishes(
@@ -104,7 +120,7 @@ def wishes(
     ratio: float,
     band: Band,
     rng: np.random.Generator,
-) -> list[list[Iterator[int]]]:
+) -> Wishes:
     """For each turn of each class, an iterator of prototypes or of outliers, as `ratio` asks.
 
     Args:
@@ -121,17 +137,18 @@ def wishes(
         raise OptionError(f"the share of prototypes must be within 0..1, got {ratio:g}")
     sizes = np.bincount(turns, minlength=len(orders))
     prototypes = apportion(ratio * sizes, rng)
-    return [
-        _both_ends(order, free[order], int(n), int(size - n), band, name)
-        for order, size, n, name in zip(orders, sizes, prototypes, names, strict=True)
+    kinds = [_in_proportion(n, size - n) for n, size in zip(prototypes, sizes, strict=True)]
+    ends = [
+        _both_ends(order, free[order], kind, band, name)
+        for order, kind, name in zip(orders, kinds, names, strict=True)
     ]
+    return Wishes(ends, kinds)
 
 
 def _both_ends(
     order: IntArray,
     free: npt.NDArray[np.bool_],
-    prototypes: int,
-    outliers: int,
+    kinds: IntArray,
     band: Band,
     name: str,
 ) -> list[Iterator[int]]:
@@ -140,8 +157,11 @@ def _both_ends(
     Args:
         order: (n,) the class, best prototype first.
         free: (n,) which of them are available.
+        kinds: of each pick.
         name: of the class with its kind.
     """
+    outliers = int(np.count_nonzero(kinds == OUTLIER))
+    prototypes = len(kinds) - outliers
     ranks = np.flatnonzero(free[::-1])  # from the outlier end
     in_band = np.intersect1d(band.places(len(order)), ranks, assume_unique=True)
     _check_ends(ranks, in_band, prototypes, outliers, band, name)
@@ -149,7 +169,7 @@ def _both_ends(
     # Groups may carry the prototypes further down, but never past where the outliers begin.
     down_to = in_band[0] if outliers else 0
     ends = iter(order[: len(order) - down_to].tolist()), iter(rising[in_band].tolist())
-    return [ends[end] for end in _in_proportion(prototypes, outliers)]
+    return [ends[kind] for kind in kinds]
 
 
 def _check_ends(
@@ -181,7 +201,7 @@ def _check_ends(
 
 
 def _in_proportion(first: int, second: int) -> IntArray:
-    """(first + second,) so many zeros and ones, every prefix with about the same share of each."""
+    """(first + second,) so many 0 and 1, every prefix with about the same share of each."""
     place = [(np.arange(n) + 0.5) / max(n, 1) for n in (first, second)]
     kind = np.repeat([0, 1], [first, second])
     return np.asarray(kind[np.argsort(np.concatenate(place), kind="stable")])

@@ -4,9 +4,10 @@ import pkgutil
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from importlib import import_module
-from typing import TYPE_CHECKING, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, ClassVar, Literal, NamedTuple, cast
 
 import numpy as np
+import numpy.typing as npt
 
 import fmsel.selection
 from fmsel.errors import BudgetError, DataError, OptionError
@@ -26,6 +27,14 @@ HOW_TO_GET: dict[Evidence, str] = {
 }
 
 
+class Choice(NamedTuple):
+    """What a strategy chose."""
+
+    indices: IntArray  # (B,) in pick order
+    # (B,) which of a choice of both ends are prototypes, the others being outliers; None of others
+    prototypes: npt.NDArray[np.bool_] | None = None
+
+
 @dataclass(frozen=True)
 class Strategy(ABC):
     """A way of choosing images; a subclass is a frozen dataclass of its parameters.
@@ -36,6 +45,8 @@ class Strategy(ABC):
         NESTED: whether a prefix of a choice is the choice of the smaller budget.
         NEEDS: what the pool must hold besides scores.
         DISTRIBUTED: whether its passes over all images run on the pool's backend.
+        EXHAUSTIVE: whether it gives any number of images that the pool has; others may find too
+            few in a class, a cluster or a list.
     """
 
     LABEL_USE: ClassVar[LabelUse]
@@ -43,6 +54,7 @@ class Strategy(ABC):
     NESTED: ClassVar[bool] = True
     NEEDS: ClassVar[tuple[Evidence, ...]] = ()
     DISTRIBUTED: ClassVar[bool] = False
+    EXHAUSTIVE: ClassVar[bool] = True
 
     @property
     def name(self) -> str:
@@ -76,6 +88,12 @@ class Strategy(ABC):
             DataError: the strategy needs labels or other evidence that is not there.
             OptionError: unusable parameters.
         """
+        return self.choose(pool, batch_size=batch_size, seed=seed, truth=truth).indices
+
+    def choose(
+        self, pool: Pool, *, batch_size: int, seed: int = 0, truth: IntArray | None = None
+    ) -> Choice:
+        """`query`, with which images are prototypes and which outliers, of a choice of both."""
         if seed < 0:
             raise OptionError(f"the seed must be 0 or more, got {seed}")
         if batch_size < 1:
@@ -84,20 +102,29 @@ class Strategy(ABC):
             raise DataError(f"{self.name} needs {HOW_TO_GET[missing[0]]}")
         if batch_size > pool.most:
             raise BudgetError(_too_many(pool, batch_size))
-        return np.asarray(self._choose(pool, batch_size, seed, truth), dtype=np.int64)
+        found = self._choose(pool, batch_size, seed, truth)
+        if not isinstance(found, Choice):
+            found = Choice(found)
+        return found._replace(indices=np.asarray(found.indices, dtype=np.int64))
 
-    def _choose(self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None) -> IntArray:
+    def _choose(
+        self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None
+    ) -> IntArray | Choice:
         return self._pick(pool, batch_size, seed)
 
     @abstractmethod
-    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray:
-        """`query` after validation; at most `pool.most` images are asked for."""
+    def _pick(self, pool: Pool, batch_size: int, seed: int) -> IntArray | Choice:
+        """`choose` after validation; at most `pool.most` images are asked for."""
 
 
 class Oracle(Strategy):
     """A strategy that reads the label of every image, which nobody has before labelling."""
 
-    def _choose(self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None) -> IntArray:
+    EXHAUSTIVE: ClassVar[bool] = False
+
+    def _choose(
+        self, pool: Pool, batch_size: int, seed: int, truth: IntArray | None
+    ) -> IntArray | Choice:
         known = np.full(pool.n, -1, dtype=np.int64) if truth is None else truth
         if pool.labels is not None:
             known = np.where(pool.labels >= 0, pool.labels, known)
@@ -112,8 +139,10 @@ class Oracle(Strategy):
         raise NotImplementedError  # `_choose` never comes here
 
     @abstractmethod
-    def _pick_by_class(self, pool: Pool, batch_size: int, seed: int, truth: IntArray) -> IntArray:
-        """`query` after validation, with (N,) labels, some of them of available images."""
+    def _pick_by_class(
+        self, pool: Pool, batch_size: int, seed: int, truth: IntArray
+    ) -> IntArray | Choice:
+        """`choose` after validation, with (N,) labels, some of them of available images."""
 
 
 def _too_many(pool: Pool, batch_size: int) -> str:

@@ -14,6 +14,7 @@ from fmsel.datasets.images.dataset import UNKNOWN
 from fmsel.errors import ArtefactError
 
 SCHEMA = 1
+PROTOTYPES, OUTLIERS = "prototypes", "outliers"  # the names of `Split.ends`
 LABEL_USES = ("none", "training", "formula", "stratified", "unknown")
 
 
@@ -32,6 +33,8 @@ class Split:
         class_counts: class name -> number of chosen images; empty without labels, or uncounted.
         labels: the labels people gave, in the order of `indices`, -1 where there is none yet;
             None = use the data set's.
+        ends: "prototypes" and "outliers" -> the images that were chosen as such, where a strategy
+            chooses both; images held already are in neither unless they were chosen so.
         provenance: what was read, with sha256; who labelled, where people did.
         versions: of Python and packages.
     """
@@ -48,6 +51,7 @@ class Split:
     label_use: str
     class_counts: Mapping[str, int]
     labels: Sequence[int] | None = None
+    ends: Mapping[str, Sequence[int]] = field(default_factory=dict)
     provenance: Mapping[str, Any] = field(default_factory=dict)
     versions: Mapping[str, str] = field(default_factory=versions)
     schema_version: int = SCHEMA
@@ -69,6 +73,10 @@ class Split:
     def sha256(self) -> str:
         """Identity of the choice: the indices, their labels, and the images they point into."""
         return sha256_json([list(self.indices), self.labels, self.images_sha256])
+
+    def end(self, index: int) -> str:
+        """As what an image was chosen: "prototype", "outlier", or "" where that is not known."""
+        return next((name.removesuffix("s") for name, of in self.ends.items() if index in of), "")
 
     @property
     def awaited(self) -> int:
@@ -95,7 +103,7 @@ class Split:
             value = getattr(self, name)
             if not isinstance(value, str) or not value:
                 raise ArtefactError(f"{where}: {name} must be a text, got {value!r}")
-        for name in ("source", "parameters", "class_counts", "provenance", "versions"):
+        for name in ("source", "parameters", "class_counts", "ends", "provenance", "versions"):
             if not isinstance(getattr(self, name), Mapping):
                 raise ArtefactError(f"{where}: {name} must be a JSON object")
         if self.label_use not in LABEL_USES:
@@ -112,6 +120,9 @@ class Split:
         except ArtefactError as error:
             raise ArtefactError(f"{where}: {error}") from None
         _check_indices(self.indices, self.n, where)
+        for name, images in self.ends.items():
+            if not isinstance(images, list) or not all(map(_is_count, images)):
+                raise ArtefactError(f"{where}: the {name} of ends must be a list of indices")
         for name, count in self.class_counts.items():
             if not _is_count(count):
                 raise ArtefactError(
@@ -146,11 +157,12 @@ class Split:
                 "(their sha256 differ); make it again with `fmsel split`"
             )
         self._check_counts(data, where)
-        if self.labels and self.class_counts and tuple(self.class_counts) != data.class_names:
+        counted = tuple(self.class_counts)  # classes may have been added behind them
+        if self.labels and data.class_names[: len(counted)] != counted:
             raise ArtefactError(
-                f"{where} holds people's labels of the classes {', '.join(self.class_counts)}, but "
-                f"those of {data.name} are {', '.join(data.class_names)}, in this order; put their "
-                "names back as they were"
+                f"{where} holds people's labels of the classes {', '.join(counted)}, but those of "
+                f"{data.name} are {', '.join(data.class_names)}; put the names back as they were, "
+                "in this order, and new ones at the end"
             )
         for place, label in enumerate(self.labels or ()):
             if label >= data.n_classes:

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from fmsel.artefacts import read_json
+from fmsel.artefacts import check_output, read_json
 from fmsel.datasets import ImageDataset, Source, load_dataset
 from fmsel.embeddings.vectors import Embeddings
-from fmsel.errors import ArtefactError, DataError, OptionError
+from fmsel.errors import ArtefactError, DataError, OptionError, OutputError
 from fmsel.metrics.scores import Scores
 from fmsel.selection.pool import IntArray, Strategy
 from fmsel.selection.pool.strategy import HOW_TO_GET
@@ -150,23 +150,45 @@ def load_known(
         if known.held is not None:
             _check_learned(known.held, held, labeled)
         known = replace(known, held=held)
-    apart = read_groups(groups, data) if groups is not None else None
-    if duplicates is not None:
-        assert known.features is not None  # loaded above
-        alike = near_duplicates(np.asarray(known.features), duplicates)
-        known = replace(
-            known,
-            groups_label_use=known.label_use,
-            provenance={**known.provenance, "near_duplicates": _counted(alike, duplicates)},
-        )
-        apart = alike if apart is None else joined(apart, alike)
-    if exclude is not None:
-        known = replace(known, excluded=read_images(exclude, data))
-    named = {"labeled": labeled, "exclude": exclude, "groups": groups}
-    files = {option: path.name for option, path in named.items() if path is not None}
-    if files:
+    heeds = load_heeds(data, known, exclude, groups, duplicates)
+    known = known.heeding(heeds)
+    if labeled is not None:
+        files = {"labeled": labeled.name, **heeds.provenance.get("files", {})}
         known = replace(known, provenance={**known.provenance, "files": files})
-    return replace(known, groups=apart)
+    return known
+
+
+def load_heeds(
+    data: ImageDataset,
+    known: Known,
+    exclude: Path | None = None,
+    groups: Path | None = None,
+    duplicates: float | None = None,
+) -> Known:
+    """What every choice has to heed, and no evidence.
+
+    Args:
+        data: the train part.
+        known: with features by which near-duplicates are found, where `duplicates` asks for them.
+        exclude, groups, duplicates: as `load_known` takes them.
+    Raises:
+        ArtefactError, OptionError: as `load_known`.
+    """
+    heeds = Known(groups=read_groups(groups, data) if groups is not None else None)
+    if duplicates is not None:
+        assert known.features is not None  # loaded by the caller
+        alike = near_duplicates(np.asarray(known.features), duplicates)
+        read = {name: known.provenance[name] for name in known.provenance if name == "embeddings"}
+        heeds = Known(
+            groups=alike if heeds.groups is None else joined(heeds.groups, alike),
+            groups_label_use=known.label_use,
+            provenance={**read, "near_duplicates": _counted(alike, duplicates)},
+        )
+    if exclude is not None:
+        heeds = replace(heeds, excluded=read_images(exclude, data))
+    named = {"exclude": exclude, "groups": groups}
+    files = {option: path.name for option, path in named.items() if path is not None}
+    return replace(heeds, provenance={**heeds.provenance, "files": files}) if files else heeds
 
 
 def _counted(groups: IntArray, cosine: float) -> dict[str, float]:
@@ -234,6 +256,26 @@ def load_inputs(
     return load_dataset(source, data_root=data_root, offline=offline), scores, path.name
 
 
+def check_split_output(path: Path, data: ImageDataset, force: bool = False) -> None:
+    """Refuse a file that is there; where it is a split of another data set, name both.
+
+    Raises:
+        OutputError: as `check_output`.
+    """
+    if path.exists() and not force:
+        try:
+            there = Split.load(path).dataset
+        except ArtefactError:
+            there = data.name
+        if there != data.name:
+            other = path.with_name(f"{data.name}-{path.name}")
+            raise OutputError(
+                f"{path} is a split of {there}, and this one is of {data.name}; pass --out {other} "
+                "to have both, or --force to replace it"
+            )
+    check_output(path, force)
+
+
 def load_split_data(
     split: Split,
     dataset: str | None = None,
@@ -266,6 +308,31 @@ def matching_scores(split: Split, scores_path: Path | None = None) -> Scores | N
     except ArtefactError:
         return None  # nobody named scores: the split is shown without them
     return scores if _same_images(scores, split) else None
+
+
+def matching_embeddings(
+    split: Split, data: ImageDataset, path: Path | None = None
+) -> Embeddings | None:
+    """Embeddings of the split's images: the named file, that it was made from, or the only one.
+
+    Args:
+        data: the images.
+        path: None = whichever is there.
+    Raises:
+        ArtefactError: the named file is unreadable or of other images.
+    """
+    if path is not None:
+        embeddings = Embeddings.load(path)
+        embeddings.check(data, str(path))
+        return embeddings
+    read = split.provenance.get("embeddings")
+    name = str(read.get("file", "")) if isinstance(read, Mapping) else ""
+    made_from = EMBEDDINGS_FOLDER / name
+    try:
+        there = made_from if made_from.is_file() else only_embeddings(data)
+        return matching_embeddings(split, data, there)
+    except ArtefactError:
+        return None  # nobody named any: the split is shown without them
 
 
 def is_made_from(split: Split, scores: Scores) -> bool:

@@ -1,7 +1,7 @@
 """`Known`: what a choice may read besides the images and scores, and what it must heed."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -43,6 +43,16 @@ class Known:
     groups_label_use: LabelUse = "none"
     provenance: Mapping[str, Any] = field(default_factory=dict)
     backend: Backend = field(default_factory=Local)
+
+    def heeding(self, heeds: "Known") -> "Known":
+        """The same evidence, with the groups of `heeds` and its exclusions beside those here."""
+        return replace(
+            self,
+            excluded=np.union1d(self.excluded, heeds.excluded),
+            groups=heeds.groups,
+            groups_label_use=heeds.groups_label_use,
+            provenance={**self.provenance, **heeds.provenance},
+        )
 
     def pool(self, data: ImageDataset, scores: Mapping[str, FloatArray]) -> Pool:
         """All of it as what a strategy reads.

@@ -10,8 +10,14 @@ from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError
 from fmsel.metrics.scores import Scores
-from fmsel.selection.pool import Strategy, strategy_class, strategy_names
-from fmsel.selection.split.artefact import Split, class_counts, count_labels
+from fmsel.selection.pool import Choice, Strategy, strategy_class, strategy_names
+from fmsel.selection.split.artefact import (
+    OUTLIERS,
+    PROTOTYPES,
+    Split,
+    class_counts,
+    count_labels,
+)
 from fmsel.selection.split.known import Known, first_use
 
 
@@ -47,8 +53,8 @@ def make_split(
         scores.check(data, scores_file)
     strategy.check_data(data)
     pool = known.pool(data, scores.arrays if scores is not None else {})
-    new = strategy.query(pool, batch_size=batch_size, seed=seed, truth=data.labels)
-    held = known.held
+    choice = strategy.choose(pool, batch_size=batch_size, seed=seed, truth=data.labels)
+    new, held = choice.indices, known.held
     indices = new if held is None else np.concatenate([held.index_array, new])
     labels, counts = None, class_counts(data, indices)
     if held is not None and held.labels is not None:
@@ -70,8 +76,18 @@ def make_split(
         label_use=_label_use(strategy, known),
         class_counts=counts,
         labels=labels,
-        provenance=provenance | _restrictions(known),
+        ends=_ends(choice, held),
+        provenance=provenance | restrictions(known),
     )
+
+
+def _ends(choice: Choice, held: Split | None) -> dict[str, list[int]]:
+    """The prototypes and outliers among the new images, after those among the images held."""
+    ends = {name: list(images) for name, images in held.ends.items()} if held is not None else {}
+    if choice.prototypes is not None:
+        for name, which in ((PROTOTYPES, choice.prototypes), (OUTLIERS, ~choice.prototypes)):
+            ends[name] = [*ends.get(name, []), *choice.indices[which].tolist()]
+    return ends
 
 
 def _label_use(strategy: Strategy, known: Known) -> str:
@@ -81,8 +97,8 @@ def _label_use(strategy: Strategy, known: Known) -> str:
     return str(first_use(strategy.LABEL_USE, reads, known.groups_label_use, held))
 
 
-def _restrictions(known: Known) -> dict[str, Any]:
-    """What the choice had to heed, as a split's provenance says it."""
+def restrictions(known: Known) -> dict[str, Any]:
+    """What a choice has to heed, as a split's provenance says it."""
     said: dict[str, Any] = {}
     if known.held is not None:
         said["labeled"] = {
