@@ -247,10 +247,11 @@ def section(folder: Path) -> str:
     name = conditions["dataset"]["dataset"]
     seeds = len({row["seed"] for row in rows})
     encoder, reduced = conditions["embeddings"]["encoder"], conditions["embeddings"]["parameters"]
+    settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in reduced.items())
     drawn = by_choice(rows, "classes")["random", 10]
     parts = [
         f"## {name}",
-        f"Embedding: `{encoder}`, {json.dumps(reduced)}. {seeds} seeds, mean ± sample standard "
+        f"Embedding: `{encoder}` ({settings}). {seeds} seeds, mean ± sample standard "
         f"deviation. Ten random labels found {np.mean(drawn):.1f} classes on average; all ten with "
         f"a chance of {chance_of_all_classes(10, 10):.5f}, forty with "
         f"{chance_of_all_classes(40, 10):.2f}.",

@@ -66,8 +66,8 @@ def prepare(images: Tensor, settings: Mapping[str, Any]) -> Tensor:
         images: (B, 3, H, W) uint8.
         settings: of `timm.data.resolve_model_data_config`.
     Returns:
-        (B, 3, *input_size[1:]) float32; where halves are rounded, values may be a grey level (very
-        rarely two) away from Pillow's: 5 % of them in the worst case seen.
+        `(B, 3, *input_size[1:])` float32; where halves are rounded, values may be a grey level
+        (very rarely two) away from Pillow's: 5 % of them in the worst case seen.
     """
     tall, wide = settings["input_size"][1:]
     mode = INTERPOLATION.get(settings["interpolation"], "bicubic")

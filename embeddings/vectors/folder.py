@@ -25,7 +25,7 @@ def import_folder(
     seed: int = 0,
     say: Callable[[str], None] | None = None,
 ) -> Embeddings:
-    """Read part-*.npy, whose rows are the images of `data` in its order, checked.
+    """Read `part-*.npy`, whose rows are the images of `data` in its order, checked.
 
     Float32 files that nothing is done to are referred to; the embeddings then hold `ShardedRows`.
     All others are copied into one array, which takes 4 N D bytes of memory.

@@ -151,7 +151,7 @@ def as_shards(rows: Rows) -> Rows:
 
 
 def shards_of(folder: Path) -> list[Path]:
-    """The files part-*.npy of a folder, part-2 before part-10; ArtefactError where none are."""
+    """The files `part-*.npy` of a folder, part-2 before part-10; ArtefactError for none."""
     found = sorted(folder.glob(PATTERN), key=_natural)
     if not found:
         raise ArtefactError(
