@@ -194,7 +194,10 @@ def _curve(
 
 
 def collect(runs: Path, out: Path) -> None:
-    """Every finished run below `runs`, named CHOICE-LABELS-SEED, as one small file."""
+    """Every finished run below `runs`, named CHOICE-LABELS-SEED, as one small file.
+
+    What that file holds of other runs of the same recipe stays, so that they may come in parts.
+    """
     rows = []
     for folder in sorted(runs.iterdir()):
         if not (folder / "summary.json").exists():
@@ -216,7 +219,12 @@ def collect(runs: Path, out: Path) -> None:
         )
     configs = [row.pop("config") for row in rows]
     assert all(each == configs[0] for each in configs), "runs of different recipes"
-    write_json(out / "fixmatch.json", {"config": configs[0], "runs": rows}, force=True)
+    file = out / "fixmatch.json"
+    before = json.loads(file.read_text()) if file.exists() else {"config": configs[0], "runs": []}
+    assert before["config"] == configs[0], "runs of another recipe than those before"
+    of = {(row["choice"], row["labels"], row["seed"]): row for row in [*before["runs"], *rows]}
+    runs_of = [of[key] for key in sorted(of)]
+    write_json(file, {"config": configs[0], "runs": runs_of}, force=True)
 
 
 def fixmatch_table(rows: Rows) -> str:

@@ -93,10 +93,11 @@ def group_runs(runs: Sequence[FinishedRun]) -> tuple[Group, ...]:
     for other in runs[1:]:
         _check_comparable(runs[0], other)
     groups: dict[tuple[str, tuple[str, ...]], list[FinishedRun]] = defaultdict(list)
-    for each in sorted(runs, key=lambda each: each.record.seed):
-        groups[each.record.mode, _choice(each.split)].append(each)
+    for each in sorted(runs, key=_seed):
+        groups[_experiment(each)].append(each)
     for members in groups.values():
-        _check_independent(members)
+        for a, b in combinations(members, 2):
+            _check_independent(a, b)
     names = _names(runs)
     return tuple(
         Group(name=names[choice], mode=mode, runs=tuple(members))
@@ -134,7 +135,7 @@ def comparable_parts(runs: Iterable[FinishedRun]) -> list[Part]:
         reasons = []
         for part in parts:
             try:
-                group_runs([*part.runs, each])
+                _check_joins(part.runs, each)
             except OptionError as error:
                 reasons.append(str(error))
                 continue
@@ -237,24 +238,40 @@ def _check_comparable(first: FinishedRun, other: FinishedRun) -> None:
             )
 
 
-def _check_independent(members: Sequence[FinishedRun]) -> None:
+def _check_joins(runs: Sequence[FinishedRun], new: FinishedRun) -> None:
+    """Refuse a run beside others, as `group_runs` would, which takes these."""
+    _check_comparable(runs[0], new)
+    for other in runs:
+        if _experiment(other) == _experiment(new):
+            _check_independent(*sorted((other, new), key=_seed))
+
+
+def _check_independent(a: FinishedRun, b: FinishedRun) -> None:
     """Replicates need seeds of their own, or their spread says too little."""
-    for a, b in combinations(members, 2):
-        both = f"{a.record.path} and {b.record.path}"
-        same_split = a.split.sha256 == b.split.sha256
-        if a.record.seed == b.record.seed:
-            of = "the same" if same_split else "another draw of the"
-            raise OptionError(
-                f"{both} are no independent replicates: both are {a.record.mode} runs "
-                f"with training seed {a.record.seed}, on {of} {a.split.strategy} split; "
-                "leave one out, or train it again with another --seed"
-            )
-        if same_split and is_redrawn(a.split):
-            raise OptionError(
-                f"{both} share one draw of the {a.split.strategy} split, so their spread leaves "
-                "out the luck of the draw; train each on a draw of its own "
-                "(`fmsel train --seeds` makes them)"
-            )
+    both = f"{a.record.path} and {b.record.path}"
+    same_split = a.split.sha256 == b.split.sha256
+    if a.record.seed == b.record.seed:
+        of = "the same" if same_split else "another draw of the"
+        raise OptionError(
+            f"{both} are no independent replicates: both are {a.record.mode} runs "
+            f"with training seed {a.record.seed}, on {of} {a.split.strategy} split; "
+            "leave one out, or train it again with another --seed"
+        )
+    if same_split and is_redrawn(a.split):
+        raise OptionError(
+            f"{both} share one draw of the {a.split.strategy} split, so their spread leaves "
+            "out the luck of the draw; train each on a draw of its own "
+            "(`fmsel train --seeds` makes them)"
+        )
+
+
+def _seed(run: FinishedRun) -> int:
+    return run.record.seed
+
+
+def _experiment(run: FinishedRun) -> tuple[str, tuple[str, ...]]:
+    """What replicates have in common: how they were trained, and how their images were chosen."""
+    return run.record.mode, _choice(run.split)
 
 
 def _choice(split: Split) -> tuple[str, ...]:

@@ -51,7 +51,8 @@ class RunStatus:
         """
         if resumed:
             with suppress(ArtefactError):
-                self._warnings[:0] = read_json(self._path, "run status").get("warnings", [])
+                before = read_json(self._path, "run status").get("warnings")
+                self._warnings[:0] = before if isinstance(before, list) else []
         self._begun = True
         self._values = {
             "state": "running",
@@ -87,16 +88,15 @@ class RunStatus:
         if self._begun and time.monotonic() - self._written >= WRITE_EVERY:
             self._write()
 
-    def end(self, state: str, step: int | None = None, message: str | None = None) -> None:
+    def end(self, state: str, message: str | None = None, **reached: float) -> None:
         """Say how the run ended: "finished", "stopped" (it can be resumed) or "failed".
 
         Args:
             state: one of them.
-            step: steps done; None = as said before.
             message: why.
+            reached: `step` and `seconds`, as for `begin`, where they are more than was said before.
         """
-        self._values |= {"state": state, "message": message}
-        self._values |= {} if step is None else {"step": step}
+        self._values |= {"state": state, "message": message, **reached}
         if self._begun:
             self._write()
 

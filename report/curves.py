@@ -12,6 +12,7 @@ from fmsel.report.figure import (
     SOFT,
     clean_axes,
     new_figure,
+    plain,
     set_heading,
 )
 from fmsel.report.table import conditions, group_name
@@ -38,7 +39,12 @@ def draw_curves(axes: Axes, comparison: Comparison) -> None:
         colour = colours[group.name]
         dashes = "-" if group.mode == "fixmatch" else (0, (4, 2))
         axes.plot(
-            steps, curves.mean(0), color=colour, linestyle=dashes, lw=2.2, label=group_name(group)
+            steps,
+            curves.mean(0),
+            color=colour,
+            linestyle=dashes,
+            lw=2.2,
+            label=plain(group_name(group)),
         )
         axes.fill_between(steps, curves.min(0), curves.max(0), color=colour, alpha=0.13, lw=0)
     clean_axes(axes)

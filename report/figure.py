@@ -33,11 +33,16 @@ def write_figure(figure: Figure, path: Path, force: bool = False) -> None:
         figure.savefig(temporary, format="png", dpi=PIXELS_PER_INCH, facecolor="white")
 
 
+def plain(text: str) -> str:
+    """A name as it is: dollars are no mathematics, an underscore hides none from a legend."""
+    return " " * text.startswith("_") + text.replace("$", r"\$")
+
+
 def set_heading(axes: Axes, title: str, subtitle: str, above: float = 8) -> None:
     """A bold title over a line of conditions, both flush left, `above` points over the plot."""
-    axes.set_title(title, loc="left", fontsize=TITLE_SIZE, fontweight="bold", pad=above + 16)
+    axes.set_title(plain(title), loc="left", fontsize=TITLE_SIZE, fontweight="bold", pad=above + 16)
     axes.annotate(
-        subtitle,
+        plain(subtitle),
         xy=(0, 1),
         xytext=(0, above),
         xycoords="axes fraction",

@@ -12,7 +12,7 @@ from PIL import Image
 from fmsel.datasets import ImageDataset
 from fmsel.metrics.scores import Scores, typical_first
 from fmsel.metrics.scores.summary import default_ranking, ranking_name
-from fmsel.report.figure import MARGIN, TEXT_SIZE, TITLE_SIZE, new_figure, set_heading
+from fmsel.report.figure import MARGIN, TEXT_SIZE, TITLE_SIZE, new_figure, plain, set_heading
 
 BETWEEN = 0.5  # cells between the two halves
 GAP = 0.12  # white between images, as a share of their side
@@ -136,7 +136,7 @@ def gallery_figure(data: ImageDataset, ranked: Sequence[Ranking], k: int = 5) ->
     if left_out > 0:
         title = f"The ends of the first {MAX_ROWS} of {MAX_ROWS + left_out} classes of {data.name}"
     if len(panels) > 1:
-        figure.suptitle(title, x=0.01, ha="left", fontsize=TITLE_SIZE, fontweight="bold")
+        figure.suptitle(plain(title), x=0.01, ha="left", fontsize=TITLE_SIZE, fontweight="bold")
     grid = figure.subplots(down, across, squeeze=False)
     for axes, (ranking, shown) in zip(grid.flat, panels, strict=False):
         _draw_rows(axes, data, shown[:MAX_ROWS], k)
@@ -179,7 +179,7 @@ def _draw_rows(axes: Axes, data: ImageDataset, rows: Sequence[Row], k: int) -> N
     _show(axes, data, [row.outliers for row in rows], 0, k, "least prototypical")
     _show(axes, data, [row.prototypes for row in rows], k + BETWEEN, k, "most prototypical")
     axes.set(xlim=(0, 2 * k + BETWEEN), ylim=(len(rows), 0), xticks=[], anchor="NW")
-    axes.set_yticks(np.arange(len(rows)) + 0.5, [short_name(row.name) for row in rows])
+    axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(short_name(row.name)) for row in rows])
     axes.tick_params(axis="y", length=0, labelsize=TEXT_SIZE)
     axes.spines[:].set_visible(False)
 

@@ -88,17 +88,17 @@ def _counts(views: list[RunView]) -> str:
     return f"{len(views)} run{'s' * (len(views) > 1)}: {', '.join(each)}"
 
 
-def _loop(path: Path) -> dict[str, Any] | None:
-    """loop.json, where there is one that can be read now."""
+def _loop(path: Path) -> Plan | None:
+    """What is to be done by loop.json, where there is one that can be read now."""
     try:
-        return read_json(path / LOOP, "loop's configuration")
-    except ArtefactError:
+        return _plan(read_json(path / LOOP, "loop's configuration"))
+    except (ArtefactError, KeyError, TypeError, AttributeError):
         return None
 
 
-def _progress(path: Path, loop: dict[str, Any]) -> tuple[str, bool]:
+def _progress(path: Path, plan: Plan) -> tuple[str, bool]:
     """How far a loop is, in words, and whether it is done."""
-    rounds = [path / each.folder for each in _plan(loop).every]
+    rounds = [path / each.folder for each in plan.every]
     finished = sum((each / RUN / SUMMARY).exists() for each in rounds)
     heading = f"{path}: {finished} of {len(rounds)} rounds finished"
     asked = [

@@ -129,15 +129,15 @@ class RunReader:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._config = _File(path / CONFIG, json.loads)
+        self._config = _File(path / CONFIG, _config)
         self._rows = _File(path / METRICS, _lines)
-        self._status = _File(path / STATUS, json.loads)
-        self._summary = _File(path / SUMMARY, json.loads)
+        self._status = _File(path / STATUS, _object)
+        self._summary = _File(path / SUMMARY, _object)
 
     def read(self) -> RunView | None:
         """The run now; None where there is none, or none yet."""
         config = self._config.read()
-        if not isinstance(config, dict) or "steps" not in config.get("fixmatch", {}):
+        if config is None:
             return None
         rows, status = self._rows.read() or [], self._status.read() or {}
         heard = [self._status] if status else [self._config, self._rows]
@@ -186,8 +186,23 @@ class _File:
         return seen if self._changed or age < 0 else age
 
 
+def _object(text: str, *fields: str) -> dict[str, Any]:
+    """A JSON object that has these fields; ValueError for anything else."""
+    value = json.loads(text)
+    if not isinstance(value, dict) or not value.keys() >= set(fields):
+        raise ValueError(f"no object with {', '.join(fields)}")
+    return value
+
+
+def _config(text: str) -> dict[str, Any] | None:
+    """None of other programs, which also call their configuration so."""
+    value = _object(text)
+    recipe = value.get("fixmatch")
+    return value if isinstance(recipe, dict) and "steps" in recipe else None
+
+
 def _lines(text: str) -> list[dict[str, Any]]:
     """JSON lines; a last one that is not whole is left out."""
     lines = text.split("\n")
     whole = lines[:-1] if lines[-1] else lines
-    return [json.loads(line) for line in whole if line]
+    return [_object(line, "step", "seconds") for line in whole if line]

@@ -4,6 +4,7 @@ import json
 import re
 import shutil
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from xml.etree import ElementTree
 
@@ -11,9 +12,12 @@ import numpy as np
 import pytest
 from PIL import Image
 from report_pages import FEW, QUICK, Reader
+from split_project import write_scores
 
 from fmsel.cli.app import main
 from fmsel.datasets import load_dataset
+from fmsel.embeddings.vectors import Embeddings
+from fmsel.errors import OptionError
 from fmsel.experiments.compare import compare_runs
 from fmsel.experiments.compare_groups import comparable_parts, find_runs, group_runs
 from fmsel.experiments.loop.folder import LoopFolder
@@ -21,7 +25,8 @@ from fmsel.experiments.loop.reread import reread_loop
 from fmsel.fixmatch.run import RunRecord
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.summary import default_ranking, extremes
-from fmsel.report.story import labelled
+from fmsel.report.story import curves, labelled
+from fmsel.report.story.looks import looks
 from fmsel.selection.split import Split
 
 pytest_plugins = ["report_pages"]
@@ -141,7 +146,7 @@ def test_runs_that_cannot_be_compared_stand_apart_with_the_reason(home: Path) ->
     text = page.text
     assert "cannot all be compared with one another, so they stand in 2 tables" in text
     assert "were trained differently, with steps = 12 and steps = 9." in text
-    assert "digits, 20 labels, 12 steps" in text and "digits, 20 labels, 9 steps" in text
+    assert "1. digits, 20 labels, 12 steps" in text and "2. digits, 20 labels, 9 steps" in text
     assert {"part1-accuracy-test-title", "part2-accuracy-test-title"} <= set(page.values("id"))
 
 
@@ -155,6 +160,9 @@ def test_parts_hold_every_run_once_and_each_is_comparable(home: Path) -> None:
     assert parts[0].reason == "" and "no independent replicates" in parts[1].reason
     for part in parts:
         group_runs(part.runs)
+    with pytest.raises(OptionError) as refused:
+        group_runs([*parts[0].runs, parts[1].runs[0]])
+    assert str(refused.value) == parts[1].reason
 
 
 def test_an_unfinished_run_and_one_of_an_older_fmsel_are_told_of(home: Path) -> None:
@@ -172,6 +180,17 @@ def test_an_unfinished_run_and_one_of_an_older_fmsel_are_told_of(home: Path) -> 
     assert "Left out: cut is not finished" in text
     assert "Not recorded in these runs: test loss" in text
     assert "Confusion matrices: the runs are of an older fmsel" in text
+
+
+def test_what_had_nothing_to_measure_is_told_from_what_was_not_recorded(home: Path) -> None:
+    shutil.copytree("runs/random-seed0", "bare")
+    rows = [json.loads(line) for line in Path("bare/metrics.jsonl").read_text().splitlines()]
+    rows = [{**row, "pseudo_label_accuracy": None, "largest_class_share": None} for row in rows]
+    Path("bare/metrics.jsonl").write_text("".join(json.dumps(each) + "\n" for each in rows))
+    text = report("bare").text
+    assert "Never measured in these runs: pseudo-label accuracy, largest class share;" in text
+    assert "Not recorded in these runs" not in text
+    assert "Never measured" not in report("runs/random-supervised-seed0").text
 
 
 def test_peoples_labels_are_shown_and_differences_are_marked(home: Path) -> None:
@@ -261,5 +280,58 @@ def test_bad_input_is_one_sentence_and_nothing_is_overwritten(
 
 
 def test_embeddings_of_other_images_draw_no_map(home: Path) -> None:
-    text = report("splits/random.json", "--embeddings", "scores/digits.npz").text
-    assert re.search(r"Map: scores/digits.npz is no embeddings file", text)
+    made = Embeddings.load(Path("embeddings/digits-pixels.npy"))
+    other = {**made.dataset, "images_sha256": "0" * 64}
+    replace(made, dataset=other).save(Path("other.npy"), force=True)
+    text = report("splits/random.json", "--embeddings", "other.npy").text
+    assert re.search(r"Map: other\.npy", text)
+
+
+def test_named_embeddings_that_are_none_are_refused(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ("splits/random.json", "--out", "new.html", "--embeddings")
+    for name in ("nowhere.npy", "scores/digits.npz"):
+        assert f"{name} is no embeddings file" in refusal(capsys, *words, name)
+    assert not Path("new.html").exists()
+
+
+def test_names_with_dollars_quotes_and_brackets_are_shown_as_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    names = ("US$ to AU$", "$x^{$", '<b id="b">', "_one & 'two'")
+    rng = np.random.default_rng(0)
+    for part, each in product(("train", "test"), range(8)):
+        folder = Path("my images", part, names[each % 4])
+        folder.mkdir(parents=True, exist_ok=True)
+        pixels = rng.integers(60 * (each % 4), 60 * (each % 4) + 50, (8, 8, 3), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f'an "image" {each}.png')
+    data, split = load_dataset("./my images"), 'splits/_a "b" $1 $2.json'
+    write_scores(data, 'scores/ä "s" & <t>.npz')
+    words = ["--random", "--per-class", "1", "--dataset", "./my images"]
+    assert main(["split", *words, "--out", split]) == 0
+    assert main(["train", "--split", split, *QUICK]) == 0
+    page = report("runs", "splits", "scores")
+    assert {"US$ to AU$", "$x^{$", '<b id="b">', "_one & 'two'"} <= set(page.texts)
+    assert "b" not in page.values("id")
+    svgs = list(Path("other-figures").glob("*.svg"))
+    assert {"gallery-s-t.svg", "confusion-1.svg"} <= {path.name for path in svgs}
+    for path in svgs:
+        ElementTree.parse(path)
+
+
+def test_a_lone_evaluation_is_seen(home: Path) -> None:
+    [run] = find_runs(["runs/random-seed0"])
+    rows = [{**each, "mask_rate": None} for each in run.record.rows]
+    rows[-1]["mask_rate"] = 0.5
+    (part,) = comparable_parts([replace(run, record=replace(run.record, rows=rows))])
+    groups = group_runs(part.runs)
+    measure = next(each for each in curves.PSEUDO if each.field == "mask_rate")
+    values = {"random": (groups[0], curves._curves(groups[0], "mask_rate"))}
+    figure = curves._figure(measure, values, looks(["random"]))
+    assert figure.axes[0].lines[0].get_markevery() is None
+
+
+def test_a_path_that_cannot_be_read_is_named(capsys: pytest.CaptureFixture[str]) -> None:
+    assert "cannot be read (File name too long)" in refusal(capsys, "x" * 300, "--out", "new.html")

@@ -12,16 +12,13 @@ from test_cli_loop import write_embeddings
 from fmsel.cli.app import main
 from fmsel.datasets import load_dataset
 from fmsel.embeddings.vectors import Embeddings
-from fmsel.metrics.scores import Scores
-from fmsel.report.story.again import (
-    embeddings_again,
-    loop_again,
-    run_again,
-    scores_again,
-    split_again,
-)
+from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores.published import FOLDER
+from fmsel.report.story.again import loop_again, run_again, split_again
+from fmsel.report.story.again_inputs import embeddings_again, scores_again
 from fmsel.selection.split import Split
 
+HELD = "splits/held.json"
 QUICK = ["--preset", "smoke", "--steps", "4", "--device", "cpu", "--precision", "fp32"]
 
 
@@ -33,7 +30,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         patch.chdir(home)
         write_scores(load_dataset("digits"))
         write_embeddings("embeddings/digits-pixels.npy")
-        assert main(["split", "--random", "8", "--dataset", "digits", "--out", "held.json"]) == 0
+        assert main(["split", "--random", "8", "--dataset", "digits", "--out", HELD]) == 0
         Path("groups.csv").write_text(
             "index,group\n" + "".join(f"{index},{index // 3}\n" for index in range(900))
         )
@@ -54,8 +51,8 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
         ["--strategy", "probcover", "--budget", "9", "--set", "delta=0.0375"],
         ["--strategy", "maxherding", "--per-class", "1", "--set", "sigma=0.3"],
         ["--protos", "2", "--outliers", "1", "--clusters", "4"],
-        ["--strategy", "maxherding", "--budget", "5", "--labeled", "held.json"],
-        ["--strategy", "random", "--budget", "6", "--exclude", "held.json"],
+        ["--strategy", "maxherding", "--budget", "5", "--labeled", HELD],
+        ["--strategy", "random", "--budget", "6", "--exclude", HELD],
         ["--strategy", "random", "--budget", "6", "--groups", "groups.csv"],
         ["--strategy", "k_center", "--budget", "6", "--near-duplicates", "0.97"],
     ],
@@ -91,7 +88,7 @@ def test_what_no_command_brings_back_is_said(
     project: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    held = Split.load(Path("held.json"))
+    held = Split.load(Path(HELD))
     people = Split(**{**vars(held), "labels": [1] * len(held)})
     assert "People gave its labels" in split_again(people, "out.json").needs[0]
     foreign = Split(**{**vars(held), "strategy": "crystal_ball"})
@@ -117,15 +114,20 @@ def test_a_run_is_configured_again(
 ) -> None:
     monkeypatch.chdir(project)
     first, second = tmp_path / "first", tmp_path / "second"
-    assert main(["train", "--split", "held.json", *QUICK, *words, "--out", str(first)]) == 0
+    assert main(["train", "--split", HELD, *QUICK, *words, "--out", str(first)]) == 0
     config = json.loads((first / "config.json").read_text())
-    again = run_again(config, "held.json", str(second))
+    again = run_again(config, HELD, str(second))
     assert main(shlex.split(again.line)[1:]) == 0
     assert json.loads((second / "config.json").read_text()) == config
 
 
+@pytest.mark.parametrize(
+    "heeded",
+    [[], ["--near-duplicates", "0.97", "--exclude", HELD, "--groups", "groups.csv"]],
+    ids=" ".join,
+)
 def test_a_loop_is_made_again(
-    project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    heeded: list[str], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The same command goes on with a loop: it finds its own and trains nothing."""
     monkeypatch.chdir(project)
@@ -133,10 +135,11 @@ def test_a_loop_is_made_again(
     words = ["--strategy", "margin", "--strategy", "probcover", "--set", "probcover.delta=0.02"]
     embeddings = ["--embeddings", "embeddings/digits-pixels.npy"]
     quick = [*QUICK, "--budgets", "6,9", "--seeds", "1", "--warm-start"]
-    assert main(["loop", "digits", *words, *quick, *embeddings, "--out", str(out)]) == 0
+    assert main(["loop", "digits", *words, *quick, *embeddings, *heeded, "--out", str(out)]) == 0
     before = (out / "loop.json").read_text()
     side = load_dataset("digits").images.shape[1]
     again = loop_again(json.loads(before), side, str(out))
+    assert again.needs == ()
     assert main([*shlex.split(again.line)[1:], "--resume"]) == 0
     assert (out / "loop.json").read_text() == before
 
@@ -152,19 +155,55 @@ def test_scores_are_made_again_a_line_for_each_seed(
     )
 
 
+def test_scores_by_embeddings_name_them(project: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(project)
+    assert main(["embed", "digits", "--encoder", "gabor"]) == 0
+    words = ["--metric", "knn-density", "--embeddings", "embeddings/digits-gabor.npy"]
+    assert main(["score", "digits", *words, "--out", "first.npz"]) == 0
+    again = scores_again(Scores.load(Path("first.npz")), "second.npz")
+    assert "embeddings/digits-gabor.npy must hold the embeddings by gabor" in again.needs[0]
+    assert main(shlex.split(again.line)[1:]) == 0
+    first, second = (Scores.load(Path(name)) for name in ("first.npz", "second.npz"))
+    assert first.records["knn-density"].sha256 == second.records["knn-density"].sha256
+
+
+def test_published_rankings_are_taken_again_and_not_computed() -> None:
+    with np.load(FOLDER / "cifar10.npz") as file:
+        header, ranks = json.loads(str(file["header"])), file["ranks"]
+    names = list(header["records"])
+    records = {name: MetricRecord(**header["records"][name]) for name in names}
+    records["own"] = records[names[0]]
+    arrays = dict(zip(names, ranks.astype(np.float32), strict=True))
+    arrays["own"] = arrays[names[0]] / 3
+    source = {"dataset": "cifar10"}
+    scores = Scores(dataset=header["dataset"] | {"source": source}, arrays=arrays, records=records)
+    seed = records["own"].seed
+    assert scores_again(scores, "scores/cifar10.npz").line.splitlines() == [
+        "fmsel score cifar10 --published --out scores/cifar10.npz",
+        f"fmsel score cifar10 --metric own --seed {seed} --out scores/cifar10.npz",
+    ]
+
+
 @pytest.mark.parametrize(
     "words",
-    [[], ["--encoder", "gabor", "--pca", "5", "--normalise", "--seed", "4"], ["--from", "own.npy"]],
+    [
+        [],
+        ["--encoder", "gabor", "--pca", "5", "--normalise", "--seed", "4"],
+        ["--from", "own.npy"],
+        ["--from", "gabor.npy"],  # called like an encoder
+    ],
     ids=" ".join,
 )
 def test_embeddings_are_made_again(
     words: list[str], project: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(project)
-    np.save("own.npy", np.random.default_rng(0).normal(size=(len(load_dataset("digits")), 3)))
+    vectors = np.random.default_rng(0).normal(size=(len(load_dataset("digits")), 3))
+    for name in ("own.npy", "gabor.npy"):
+        np.save(name, vectors)
     first, second = tmp_path / "first.npy", tmp_path / "second.npy"
     assert main(["embed", "digits", *words, "--out", str(first)]) == 0
     again = embeddings_again(Embeddings.load(first), str(second))
     assert main(shlex.split(again.line)[1:]) == 0
     assert Embeddings.load(second).sha256 == Embeddings.load(first).sha256
-    assert bool(again.needs) == ("own.npy" in words)
+    assert bool(again.needs) == ("--from" in words)

@@ -3,7 +3,7 @@
 import re
 from xml.etree import ElementTree
 
-from fmsel.report.figure import COLOURS, clean_axes, new_figure, set_heading
+from fmsel.report.figure import COLOURS, clean_axes, new_figure, plain, set_heading
 from fmsel.report.story.plot import Plot
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -13,7 +13,9 @@ XLINK = "{http://www.w3.org/1999/xlink}"
 def example(name: str = "one") -> Plot:
     figure = new_figure(4, 3)
     axes = figure.subplots()
-    axes.plot([0, 1, 2], [1, 3, 2], "o-", color=COLOURS[0], label="a < b & c")
+    axes.plot(
+        [0, 1, 2], [1, 3, 2], "o-", color=COLOURS[0], label=plain('a < b & c, $1 or $2, id="x"')
+    )
     axes.scatter([1, 2], [2, 2]).set_urls(["#t-s1-5", None])
     axes.legend()
     clean_axes(axes)
@@ -25,7 +27,7 @@ def example(name: str = "one") -> Plot:
 def test_text_is_text_and_the_figure_has_a_name_and_a_description() -> None:
     root = ElementTree.fromstring(example().inline)
     texts = {each.text for each in root.iter(f"{SVG}text")}
-    assert {"A title", "and <more>", "a < b & c"} <= texts
+    assert {"A title", "and <more>", 'a < b & c, $1 or $2, id="x"'} <= texts
     named = root.attrib["aria-labelledby"].split()
     by_id = {each.attrib["id"]: each for each in root.iter() if "id" in each.attrib}
     assert [by_id[name].text for name in named] == ["T & t", "D < d"]
@@ -34,7 +36,7 @@ def test_text_is_text_and_the_figure_has_a_name_and_a_description() -> None:
 
 def test_ids_are_the_figures_own_and_every_reference_leads_somewhere() -> None:
     first, second = example("one").inline, example("two").inline
-    ids = re.findall(r'\bid="([^"]+)"', first)
+    ids = re.findall(r'<[^<>]*\bid="([^"]+)"', first)
     assert len(ids) == len(set(ids)) and all(each.startswith("one-") for each in ids)
     assert not set(ids) & set(re.findall(r'\bid="([^"]+)"', second))
     used = re.findall(r"url\(#([^)]+)\)", first) + re.findall(r'<use xlink:href="#([^"]+)"', first)

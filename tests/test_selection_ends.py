@@ -74,6 +74,16 @@ def test_show_tells_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert "chosen as" not in capsys.readouterr().out
 
 
+def test_a_split_of_before_which_marks_none_is_read() -> None:
+    fmsel("--random", "5", "--dataset", "digits")
+    path = Path("splits/random.json")
+    record = json.loads(path.read_text())
+    del record["ends"]
+    now = Split.load(path)
+    path.write_text(json.dumps(record))
+    assert Split.load(path) == now and now.ends == {}
+
+
 @pytest.mark.parametrize("ends", [[1], {"prototypes": 3}, {"outliers": ["a"]}])
 def test_a_broken_record_is_refused(ends: Any) -> None:
     fmsel("--random", "5", "--dataset", "digits")

@@ -214,6 +214,20 @@ def test_a_torn_line_is_left_out_and_a_replaced_run_begins_anew(tmp_path: Path) 
     assert view is not None and (view.step, view.rows) == (0, [])
 
 
+def test_files_that_hold_something_else_are_as_none(tmp_path: Path) -> None:
+    run = write(tmp_path / "run", config=CONFIG, rows=[row(10)], status=status(), summary=[])
+    assert read(run).summary is None
+    write(run, status=[1], rows=[{"x": 1}])
+    assert (read(run).status, read(run).rows) == ({}, [])
+    others: list[Any] = [[], {}, {"fixmatch": None}, {"fixmatch": {"lr": 1}}]
+    for other in others:
+        write(run, config=other)
+        assert RunReader(run).read() is None
+    for loop in ({}, {"strategies": 3}, {"strategies": {"a": None}}):
+        (tmp_path / "loop.json").write_text(json.dumps(loop))
+        assert WatchedPlace(tmp_path).look().heading == f"waiting for a run in {tmp_path}"
+
+
 @given(
     rows=st.lists(figures, max_size=150),
     width=st.integers(20, 130),

@@ -74,7 +74,7 @@ def test_a_run_under_way_is_written_every_two_seconds_at_most(tmp_path: Path, cl
         written.append(said(tmp_path)["step"])
     every = round(WRITE_EVERY / 0.125)
     assert written == [step // every * every for step in range(1, 101)]
-    made.end("stopped", 100, "why")
+    made.end("stopped", "why", step=100)
     found = said(tmp_path)
     assert (found["state"], found["step"], found["message"]) == ("stopped", 100, "why")
     assert (found["pid"], found["mask_rate"], found["steps"]) == (os.getpid(), 0.4, 10)

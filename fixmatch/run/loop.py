@@ -137,7 +137,7 @@ def train_jobs(
                 except FmselError as error:
                     active.remove(each)
                     if not isinstance(error, Interrupted):
-                        each.status.end("failed", message=str(error))
+                        each.status.end("failed", str(error))
                     failures.append(error)
     if failures:
         raise _together(failures)
@@ -232,7 +232,7 @@ def _course(
     with world.agreed():
         if world.main:
             folder.finish(summary)
-            status.end("finished", session.step)
+            status.end("finished", step=session.step, seconds=summary["seconds"])
     return summary
 
 
@@ -271,7 +271,7 @@ def run(
                 f"the run is saved at step {session.step:,} of {session.config.steps:,} in "
                 f"{folder.path}; give the same command with --resume to go on"
             )
-            status.end("stopped", session.step, saved)
+            status.end("stopped", saved, step=session.step, seconds=session.clock())
             raise Interrupted(saved)
         if session.done:
             last = session.rows[-1]

@@ -75,8 +75,9 @@ class Collection:
         scores = self.scores.arrays[metric]
 
         def make() -> FloatArray:
-            shares = within_class_percentile(scores, self.data.labels)
-            return (shares if within else percentile(scores)).astype(np.float32)
+            labels = self.data.labels
+            shares = within_class_percentile(scores, labels) if within else percentile(scores)
+            return shares.astype(np.float32)
 
         return self._keep(("percentiles", metric, str(within)), make)
 

@@ -1,16 +1,14 @@
-"""The command lines that make an artefact again, from what the artefact itself records."""
+"""The command lines that make a split, a run or a loop again, from what it records itself."""
 
 import shlex
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from fmsel.datasets import Source
-from fmsel.embeddings.vectors import Embeddings
-from fmsel.embeddings.vectors.make import encoder_names
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import PRESETS, preset
-from fmsel.metrics.scores import Scores
 from fmsel.selection.pool import strategy_class, strategy_names
 from fmsel.selection.pool.within import SUFFIX
 from fmsel.selection.split import Split
@@ -20,6 +18,7 @@ from fmsel.selection.split.make import as_parameters
 # Switches of `fmsel train` whose two names are not --NAME and --no-NAME.
 SWITCHES = {"hard": ("--hard", "--soft"), "decay_all": ("--decay-all", "--decay-kernels")}
 OWN_OPTIONS = ("metrics", "outlier_band", "clusters")  # of `fmsel split`, beside --set
+SPLITS_FOLDER = Path("splits")  # where `fmsel split` writes
 
 
 class Again(NamedTuple):
@@ -97,9 +96,16 @@ def _evidence(split: Split, strategy: str) -> list[str]:
         words += ["--embeddings", str(EMBEDDINGS_FOLDER / str(file))]
     if run := made_from.get("run", {}).get("run"):
         words += ["--run", f"runs/{run}"]
-    for option, file in made_from.get("files", {}).items():
-        words += [f"--{option}", str(file)]
-    if alike := made_from.get("near_duplicates"):
+    return words + _heeded(made_from)
+
+
+def _heeded(record: Mapping[str, Any]) -> list[str]:
+    """Labels held, exclusions and groups: splits by where they are written, lists by their name."""
+    words = []
+    for option, file in record.get("files", {}).items():
+        folder = SPLITS_FOLDER if str(file).endswith(".json") else Path()
+        words += [f"--{option}", str(folder / str(file))]
+    if alike := record.get("near_duplicates"):
         words += ["--near-duplicates", repr(alike["cosine"])]
     return words
 
@@ -118,8 +124,11 @@ def _split_needs(split: Split) -> Iterator[str]:
         )
     if split.strategy == "imported":
         yield f"The file's sha256 is {made_from.get('sha256')}."
-    unnamed = {"labeled", "excluded", "groups"} & made_from.keys() - _named(made_from)
-    if unnamed:
+    yield from _heeded_needs(made_from)
+
+
+def _heeded_needs(record: Mapping[str, Any]) -> Iterator[str]:
+    if unnamed := {"labeled", "excluded", "groups"} & record.keys() - _named(record):
         yield f"It also heeded {', '.join(sorted(unnamed))}, whose files it does not name."
 
 
@@ -189,46 +198,6 @@ def _setting(name: str, value: Any) -> list[str]:
     return [option, str(value)]
 
 
-def scores_again(scores: Scores, out: str) -> Again:
-    """How to make a scores file again; several lines where its metrics had seeds of their own."""
-    source = Source.from_dict(scores.dataset["source"]).arguments()
-    by_seed: dict[int, list[str]] = {}
-    for name, record in scores.records.items():
-        by_seed.setdefault(record.seed, []).append(name)
-    lines = [
-        f"fmsel score {source} " + shlex.join([*_metrics(names), "--seed", str(seed), "--out", out])
-        for seed, names in by_seed.items()
-    ]
-    return Again("\n".join(lines))
-
-
-def embeddings_again(embeddings: Embeddings, out: str) -> Again:
-    """How to make embeddings again."""
-    source = Source.from_dict(embeddings.dataset["source"]).arguments()
-    encoder, parameters = embeddings.encoder, embeddings.parameters
-    words, needs = ["--encoder", encoder], tuple[str, ...]()
-    if "run" in parameters:
-        words[1] = f"run:runs/{parameters['run']}"
-    elif encoder.partition(":")[0] not in {each.partition(":")[0] for each in encoder_names()}:
-        words = ["--from", str(parameters.get("file", encoder))]
-        words += ["--uses-labels"] * embeddings.uses_labels
-        needs = (
-            f"{words[1]} holds vectors of your own; sha256 of what was made of them: "
-            f"{embeddings.sha256}.",
-        )
-    if encoder == "simclr":
-        words += ["--epochs", str(parameters["epochs"])]
-    if parameters.get("pca") is not None:
-        words += ["--pca", str(parameters["pca"])]
-    words += ["--normalise"] * bool(parameters.get("normalised"))
-    words += ["--seed", str(embeddings.seed), "--out", out]
-    return Again(f"fmsel embed {source} {shlex.join(words)}", needs)
-
-
-def _metrics(names: Sequence[str]) -> list[str]:
-    return [word for name in names for word in ("--metric", name)]
-
-
 def loop_again(record: Mapping[str, Any], side: int, out: str) -> Again:
     """How to make a loop again.
 
@@ -237,7 +206,7 @@ def loop_again(record: Mapping[str, Any], side: int, out: str) -> Again:
         side: of its images, in pixels.
         out: the folder to write to.
     """
-    training, start = record["training"], record["start"]
+    training, start, heeded = record["training"], record["start"], record.get("restrictions") or {}
     source = Source.from_dict(record["dataset"]["source"])
     words = ["fmsel", "loop", *shlex.split(source.arguments())]
     settings: list[str] = []
@@ -255,13 +224,16 @@ def loop_again(record: Mapping[str, Any], side: int, out: str) -> Again:
     words += ["--budgets", ",".join(map(str, record["budgets"]))]
     words += ["--seeds", str(len(record["seeds"]))]
     words += _recipe({**training, "dataset": {"image_side": side}})
-    if embeddings := record["embeddings"]:
-        words += ["--embeddings", f"embeddings/{embeddings['embeddings']['file']}"]
+    if embeddings := {**heeded, **(record["embeddings"] or {})}.get("embeddings"):
+        words += ["--embeddings", str(EMBEDDINGS_FOLDER / str(embeddings["file"]))]
     if scores := record["scores"]:
-        words += ["--scores", f"scores/{scores['file']}"]
+        words += ["--scores", str(SCORES_FOLDER / str(scores["file"]))]
+    words += _heeded(heeded)
+    needs = [*_heeded_needs(heeded)]
     if record["labels"] == "people":
         words += ["--labels", "ANSWERS"]
+        needs.append("People answered: give their file or folder of answers in place of ANSWERS.")
     words += ["--warm-start"] * training["warm_start"]
     words += ["--supervised-only"] * (training["mode"] == "supervised")
     words += ["--precision", training["precision"], "--out", out]
-    return Again(shlex.join(words))
+    return Again(shlex.join(words), tuple(needs))

@@ -8,12 +8,12 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 
 from fmsel.experiments.compare_groups import Group
-from fmsel.report.figure import COLOURS, SMALL_SIZE, SOFT, new_figure, set_heading
+from fmsel.report.figure import COLOURS, SMALL_SIZE, SOFT, new_figure, plain, set_heading
 from fmsel.report.gallery import short_name
 from fmsel.report.story.material import Material
 from fmsel.report.story.plot import INK, Plot
 from fmsel.report.story.section import Block, Heading, Missing, Notes, Plots, Section
-from fmsel.report.table import MODES, Table, conditions, group_name, label_use
+from fmsel.report.table import MODES, Table, group_name, label_use
 
 NUMBERED, NAMED = 12, 24  # classes up to which cells hold their numbers, and axes their names
 TABLED = 100  # classes up to which counts are given as a table
@@ -39,7 +39,7 @@ def confusion(material: Material) -> Section | Missing | None:
             if counts is not None
         ]
         if prefix:
-            blocks.append(Heading(text=conditions(part.comparison)))
+            blocks.append(Heading(text=part.title))
         if plots:
             blocks.append(Plots(plots=plots))
         if without := [group_name(group) for _, group, counts in groups if counts is None]:
@@ -105,7 +105,7 @@ def _figure(counts: IntArray, names: Sequence[str], group: Group) -> Figure:
     axes.set_yticks([])
     if size <= NAMED:
         places = np.arange(size) + 0.5
-        short = [short_name(name) for name in names]
+        short = [plain(short_name(name)) for name in names]
         axes.set_xticks(places, short, rotation=90 if max(map(len, short)) > 2 else 0)
         axes.set_yticks(places, short)
     if size <= NUMBERED:

@@ -8,18 +8,20 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from fmsel.experiments.compare_groups import Group
-from fmsel.report.figure import SMALL_SIZE, SOFT, clean_axes, new_figure, set_heading
+from fmsel.report.figure import SMALL_SIZE, SOFT, clean_axes, new_figure, plain, set_heading
 from fmsel.report.story.looks import DASHES, Look
 from fmsel.report.story.material import Material, Part
 from fmsel.report.story.plot import Plot
 from fmsel.report.story.section import Block, Heading, Missing, Notes, Plots, Section
-from fmsel.report.table import Table, conditions, group_name
+from fmsel.report.table import Table, group_name
 
 WIDTH, HEIGHT, LINE = 4.0, 2.9, 0.19  # inches, and those of a line of the legend
 LETTERS = 38  # of a line of the legend
 SHOWN = 12  # evaluations in a figure's table
+MARKED = 8  # evaluations up to which each bears a marker, as a lone one has no line
 BAND = "mean of n replicates, band: worst to best"
 
 FloatArray = npt.NDArray[np.float64]
@@ -125,7 +127,7 @@ def _section(
     blocks: list[Block] = []
     for number, part in enumerate(material.parts, 1):
         if several:
-            blocks.append(Heading(text=conditions(part.comparison)))
+            blocks.append(Heading(text=part.title))
         prefix = f"part{number}-" if several else ""
         blocks += _part(part, measures, material.looks, prefix)
     return Section(name=name, title=title, lead=lead, blocks=blocks)
@@ -135,13 +137,15 @@ def _part(
     part: Part, measures: Sequence[Measure], styles: Mapping[str, Look], prefix: str
 ) -> Iterator[Block]:
     comparison = part.comparison
-    drawn, unknown = [], []
+    drawn, unknown, nothing = [], [], []
     for measure in measures:
         curves = {group_name(g): (g, _curves(g, measure.field)) for g in comparison.groups}
         there = {name: each for name, each in curves.items() if np.isfinite(each[1]).any()}
         if there:
             drawn.append(_plot(measure, there, styles, prefix))
-        elif any(group.mode == "fixmatch" for group in comparison.groups) or measure in TRAINING:
+        elif any(measure.field in row for g in comparison.groups for row in g.runs[0].record.rows):
+            nothing.append(measure.title.lower())
+        else:
             unknown.append(measure.title.lower())
     if drawn:
         yield Plots(plots=drawn)
@@ -150,6 +154,13 @@ def _part(
             texts=[
                 f"Not recorded in these runs: {', '.join(unknown)}; runs that this fmsel trains "
                 "record it."
+            ]
+        )
+    if nothing and any(group.mode == "fixmatch" for group in comparison.groups):
+        yield Notes(
+            texts=[
+                f"Never measured in these runs: {', '.join(nothing)}; no image had a pseudo-label, "
+                "or none whose label is known."
             ]
         )
 
@@ -175,7 +186,7 @@ def _plot(measure: Measure, curves: Curves, styles: Mapping[str, Look], prefix: 
 
 
 def _figure(measure: Measure, curves: Curves, styles: Mapping[str, Look]) -> Figure:
-    labels = {name: fill(name, LETTERS) for name in curves}
+    labels = {name: fill(plain(name), LETTERS) for name in curves}
     lines = sum(label.count("\n") + 1 for label in labels.values())
     figure = new_figure(WIDTH, HEIGHT + LINE * lines)
     axes = figure.subplots()
@@ -189,8 +200,9 @@ def _figure(measure: Measure, curves: Curves, styles: Mapping[str, Look]) -> Fig
             color=look.colour,
             linestyle=DASHES[group.mode],
             marker=look.marker,
-            markevery=(0.1, 0.2),
+            markevery=(0.1, 0.2) if np.isfinite(mean).sum() > MARKED else None,
             markersize=5,
+            clip_on=False,
             lw=2,
             label=labels[name],
         )
@@ -199,6 +211,7 @@ def _figure(measure: Measure, curves: Curves, styles: Mapping[str, Look]) -> Fig
     clean_axes(axes)
     axes.set_xlim(0, last)
     axes.set_ylim(0, 1.06 * highest or 1)
+    axes.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
     axes.tick_params(axis="x", pad=6)  # clear of the 0 of the other axis
     axes.set_xlabel("training step", fontsize=SMALL_SIZE, color=SOFT)
     if measure.share:

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 
 from fmsel.datasets import ImageDataset
 from fmsel.embeddings.vectors.map import OTHERS, ImageMap, image_map
-from fmsel.report.figure import SMALL_SIZE, new_figure, set_heading
+from fmsel.report.figure import SMALL_SIZE, new_figure, plain, set_heading
 from fmsel.report.story.labelled import Shown, anchor
 from fmsel.report.story.looks import Look
 from fmsel.report.story.material import Chosen, Material
@@ -48,6 +48,8 @@ def embedding_map(material: Material, shown: Shown) -> Section | Missing | None:
         blocks.append(Notes(texts=_notes(made, len(wanted), len(data), embeddings.uses_labels)))
     if not blocks:
         return Missing(title="Map", reason=" ".join(dict.fromkeys(reasons)))
+    if reasons:
+        blocks.append(Notes(texts=[f"No map: {each}" for each in dict.fromkeys(reasons)]))
     return Section(
         name="map",
         title="Map of the images",
@@ -122,7 +124,7 @@ def _figure(
     axes.set(xticks=[], yticks=[], aspect="equal")
     axes.spines[:].set_visible(False)
     for name, look in styles.items():
-        axes.plot([], [], look.marker, color=look.colour, markeredgecolor=PAPER, label=name)
+        axes.plot([], [], look.marker, color=look.colour, markeredgecolor=PAPER, label=plain(name))
     figure.legend(loc="outside lower left", frameon=False, fontsize=SMALL_SIZE, ncols=2)
     set_heading(axes, f"{data.name} by {source}", made.method)
     return figure

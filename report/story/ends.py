@@ -8,7 +8,7 @@ from fmsel.metrics.scores import Scores
 from fmsel.report.gallery import Ranking, gallery_figure, gallery_rows, rankings
 from fmsel.report.gallery import Row as Ends
 from fmsel.report.story.material import Material
-from fmsel.report.story.plot import Plot
+from fmsel.report.story.plot import Plot, slug
 from fmsel.report.story.section import Block, Missing, Notes, Row, Section, Shelf, Tile
 from fmsel.report.story.tiles import image_name, shown_side, tile_uri
 
@@ -56,7 +56,7 @@ def gallery_plots(material: Material) -> list[Plot]:
     ranked = _ranked(material)
     return [
         Plot(
-            name=f"gallery-{path.stem}" if len(ranked) == 1 else f"gallery{number}-{path.stem}",
+            name=f"gallery{number if len(ranked) > 1 else ''}-{slug(path.stem)}",
             figure=gallery_figure(data, [ranking], EACH),
             title=f"The ends of every class of {data.name}",
             description=f"Ranked by {ranking.name}; {ranking.reads}.",

@@ -33,7 +33,11 @@ def find_artefacts(paths: Iterable[Path]) -> Found:
     """
     found: dict[Path, tuple[Kind, Path]] = {}
     for path in paths:
-        for kind, each in _at(path):
+        try:
+            there = _at(path)
+        except OSError as error:
+            raise ArtefactError(f"{path} cannot be read ({error.strerror or error})") from error
+        for kind, each in there:
             found.setdefault(each.resolve(), (kind, each))
 
     def of(wanted: Kind) -> tuple[Path, ...]:

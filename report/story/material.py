@@ -17,6 +17,7 @@ from fmsel.fixmatch.run.record import SPLIT, SUMMARY, read_run_config
 from fmsel.metrics.scores import Scores
 from fmsel.report.story.find import Found
 from fmsel.report.story.looks import Look, looks
+from fmsel.report.table import conditions
 from fmsel.selection.split import Split
 from fmsel.selection.split.inputs import EMBEDDINGS_FOLDER, only_embeddings
 
@@ -35,6 +36,7 @@ class Run:
 class Part(NamedTuple):
     """Runs that can be compared with one another."""
 
+    title: str  # what they share, numbered where there are several parts
     comparison: Comparison
     reason: str  # they cannot be with the first part's; "" of the first
 
@@ -88,8 +90,10 @@ class Material:
     def parts(self) -> tuple[Part, ...]:
         """The finished runs, compared where they can be."""
         finished = [each.finished for each in self.runs if each.finished is not None]
+        parts = [(comparison_of(each.runs), each.reason) for each in comparable_parts(finished)]
         return tuple(
-            Part(comparison_of(each.runs), each.reason) for each in comparable_parts(finished)
+            Part(f"{number}. " * (len(parts) > 1) + conditions(comparison), comparison, reason)
+            for number, (comparison, reason) in enumerate(parts, 1)
         )
 
     @cached_property
@@ -157,8 +161,10 @@ def load_material(
     """Read all artefacts; images and vectors are read once a section asks for them.
 
     Raises:
-        ArtefactError: a broken file.
+        ArtefactError: a broken file; an `embeddings` that is none.
     """
+    if embeddings is not None:
+        Embeddings.load(embeddings)
     return Material(
         runs=tuple(map(_run, found.runs)),
         loops=tuple(map(reread_loop, found.loops)),

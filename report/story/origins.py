@@ -1,6 +1,5 @@
 """Where everything came from: commands to make it again, versions, devices and hashes."""
 
-import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -10,15 +9,10 @@ from fmsel.embeddings.vectors import Embeddings
 from fmsel.errors import ArtefactError
 from fmsel.experiments.loop.reread import LoopRecord
 from fmsel.fixmatch.run.record import CONFIG
-from fmsel.report.story.again import (
-    Again,
-    embeddings_again,
-    loop_again,
-    run_again,
-    scores_again,
-    split_again,
-)
+from fmsel.report.story.again import SPLITS_FOLDER, Again, loop_again, run_again, split_again
+from fmsel.report.story.again_inputs import embeddings_again, scores_again
 from fmsel.report.story.material import Chosen, Material
+from fmsel.report.story.plot import slug
 from fmsel.report.story.section import Block, Commands, Section, Tables
 from fmsel.report.table import Table
 
@@ -74,14 +68,9 @@ def split_paths(material: Material) -> dict[str, str]:
     """Key of a choice -> the file that its command writes, and that the runs' commands read."""
     named = {split.sha256: path for path, split in material.split_files.items()}
     return {
-        each.key: str(named.get(each.split.sha256, Path("splits") / f"{_slug(each.name)}.json"))
+        each.key: str(named.get(each.split.sha256, SPLITS_FOLDER / f"{slug(each.name)}.json"))
         for each in material.chosen
     }
-
-
-def _slug(name: str) -> str:
-    """A file name that a shell needs no quotes for."""
-    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "split"
 
 
 def _key(material: Material, sha256: str) -> str:

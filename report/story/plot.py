@@ -72,6 +72,11 @@ class Plot:
         return _named(_drawn(self.figure, self.name), self)
 
 
+def slug(name: str) -> str:
+    """A name of a file or an id that needs no quotes."""
+    return re.sub(r"[^a-z0-9]+", "-", name.lower()).strip("-") or "unnamed"
+
+
 def _drawn(figure: Figure, salt: str) -> str:
     """The `<svg>` element that matplotlib draws, without what is around it."""
     buffer = io.StringIO()
@@ -89,7 +94,7 @@ def _drawn(figure: Figure, salt: str) -> str:
 def _named(text: str, plot: Plot) -> str:
     """Ids of its own, a name and a description; links with names."""
     name = plot.name
-    text = re.sub(r'\bid="([^"]+)"', rf'id="{name}-\1"', text)
+    text = re.sub(r'(<[^<>]*\bid=")([^"]+")', rf"\1{name}-\2", text)
     text = re.sub(r"url\(#([^)]+)\)", rf"url(#{name}-\1)", text)
     text = re.sub(r'(<use [^>]*?xlink:href=")#', rf"\1#{name}-", text)
     if plot.links:

@@ -7,7 +7,7 @@ from fmsel.experiments.statistics import MIN_REPLICATES
 from fmsel.report.demo import findings
 from fmsel.report.story.material import Material, Part
 from fmsel.report.story.section import Block, Heading, Missing, Notes, Section, Tables
-from fmsel.report.table import added_table, conditions, notes, results_table
+from fmsel.report.table import added_table, notes, results_table
 
 
 def results(material: Material) -> Section | Missing | None:
@@ -37,7 +37,7 @@ def verdicts(material: Material) -> list[str]:
     """What the runs say, a sentence a gain; none where nothing was compared."""
     several = len(material.parts) > 1
     return [
-        (f"{conditions(part.comparison)}: " if several else "") + said
+        (f"{part.title}: " if several else "") + said
         for part in material.parts
         for said in _verdicts(part)
     ]
@@ -61,7 +61,7 @@ def _apart(parts: tuple[Part, ...]) -> Iterator[str]:
 def _part(part: Part, several: bool) -> Iterator[Block]:
     comparison = part.comparison
     if several:
-        yield Heading(text=conditions(comparison))
+        yield Heading(text=part.title)
     main = results_table(comparison)
     tables = [replace(main, title="Test accuracy") if several else main, added_table(comparison)]
     yield Tables(tables=[each for each in tables if each])
