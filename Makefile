@@ -1,6 +1,8 @@
 # Two commands on a fresh machine with Python and make: `make demo` and `make test`.
 PYTHON ?= python3
 BIN := .venv/bin
+# Test files that run at once, each on one thread.
+JOBS ?= 2
 PACKAGES := datasets training embeddings metrics selection serving labeling fixmatch experiments report cli
 
 .PHONY: demo test check lint types docs clean
@@ -8,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/fmsel demo --out demo --force
 
 test: .venv/installed
-	$(BIN)/pytest -q
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile
 
 check: lint types
 

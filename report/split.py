@@ -116,10 +116,11 @@ def index_table(split: Split, scores_path: Path | None, data_root: Path | None) 
     except FmselError:  # the images are not at hand: still show what the scores alone tell
         labels, ids = np.zeros(split.n, dtype=np.int64), np.array([""] * split.n)
         among = "all images"
-    columns = ["index", "image", *(["chosen as"] if split.ends else [])]
+    ends = split.chosen_as()
+    columns = ["index", "image", *(["chosen as"] if ends else [])]
 
     def told(index: int) -> list[str]:
-        return [str(index), ids[index], *([split.end(index)] if split.ends else [])]
+        return [str(index), ids[index], *([ends.get(index, "")] if ends else [])]
 
     if scores is None:
         table = Table(*columns, title="Images, in the order of the choice")

@@ -34,15 +34,15 @@ def test_mixed_marks_the_ends_of_every_class() -> None:
             expected = falling[:count] if typical else falling[-count:]
             assert sorted(chosen[data.labels[chosen] == label]) == sorted(expected)
     assert sorted([*split.ends["prototypes"], *split.ends["outliers"]]) == sorted(split.indices)
-    assert split.end(split.ends["outliers"][0]) == "outlier"
-    assert split.end(split.ends["prototypes"][0]) == "prototype"
+    assert split.chosen_as()[split.ends["outliers"][0]] == "outlier"
+    assert split.chosen_as()[split.ends["prototypes"][0]] == "prototype"
 
 
 def test_other_choices_mark_none_and_keep_what_is_marked() -> None:
     data = load_dataset("digits")
     pixels = data.images[..., 0].reshape(len(data), -1).astype(np.float32)
     first = make_split(data, Random(), batch_size=4)
-    assert first.ends == {} and first.end(first.indices[0]) == ""
+    assert first.ends == {} and first.chosen_as() == {}
     known = Known(features=pixels, held=first)
     mixed = make_split(data, DensityMix(clusters=3), batch_size=6, known=known)
     assert [len(mixed.ends[name]) for name in ("prototypes", "outliers")] == [3, 3]
@@ -67,7 +67,7 @@ def test_show_tells_them(capsys: pytest.CaptureFixture[str]) -> None:
     rows = {line.split("│")[1].strip(): line for line in out.splitlines() if "│" in line}
     split = read("mixed.json")
     for index in split.indices:
-        assert f" {split.end(index)} " in rows[str(index)]
+        assert f" {split.chosen_as()[index]} " in rows[str(index)]
     fmsel("--random", "5", "--dataset", "digits")
     capsys.readouterr()
     fmsel("show", "splits/random.json")

