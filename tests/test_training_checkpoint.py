@@ -148,9 +148,10 @@ def test_a_changed_or_cut_file_is_refused(data: st.DataObject, whole: Path) -> N
         content = content[:where]
     path = whole.with_name("changed")
     path.write_bytes(content)
-    before = whole.read_bytes()[where : where + 1]
-    if len(content) > where and before + content[where : where + 1] in (b" \t", b" \n", b" \r"):
-        assert load_checkpoint(path)[1] == {"step": 7}  # padding of the header, which means nothing
+    header = whole.read_bytes()[: 8 + int.from_bytes(whole.read_bytes()[:8], "little")]
+    padding = len(header.rstrip(b" ")) <= where < min(len(header), len(content))
+    if padding and content[where] in b"\t\n\r":
+        assert load_checkpoint(path)[1] == {"step": 7}  # spaces of another kind mean the same
         return
     with pytest.raises(ArtefactError, match=f"the checkpoint {path} is broken"):
         load_checkpoint(path)
