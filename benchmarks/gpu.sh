@@ -6,7 +6,7 @@
 # Gives up after SECONDS (540 by default) and is simply called again until it prints "all done".
 # A piece that is finished leaves OUT/<piece>.log and is not run again; a training run that is cut
 # off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a torchvision root.
-# KEKMODEL=PATH adds the side-by-side with a checkout of kekmodel/FixMatch-pytorch.
+# KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
 mkdir -p "$2" && cd "$2" || exit 1
@@ -51,14 +51,17 @@ for mode in eager graph compile; do
 done
 piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
     --out bench-fp32.json --force
-[ -n "${KEKMODEL:-}" ] && piece side-by-side python "$here/side_by_side.py" \
-    --kekmodel "$KEKMODEL" --steps 40 --out side-by-side.json
+others=(${KEKMODEL:+--kekmodel "$KEKMODEL"} ${USB:+--usb "$USB"})
+[ "${#others[@]}" -gt 0 ] &&
+    piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 40 --out side-by-side.json
 piece split0 fmsel split --random --per-class 4 --out splits/few.json --force
 piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps 1500 \
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
 piece split fmsel split --random --per-class 25 --force
+# Which rule and schedule learn most in 20,000 steps, judged on training images that are held out.
+piece fast-recipe python "$here/fast_recipe.py" cifar10 --data-root "$data_root" --out fast-recipe
 # The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end.
 train paper-250 splits/random.json --preset paper
 echo "all done"

@@ -1,15 +1,18 @@
-"""Steps a second of fmsel and of kekmodel/FixMatch-pytorch: same machine, same run, same recipe.
+"""Steps a second of fmsel, kekmodel/FixMatch-pytorch and USB: same machine, same run, same recipe.
 
     git clone https://github.com/kekmodel/FixMatch-pytorch
     git -C FixMatch-pytorch checkout 040be3b
-    python benchmarks/side_by_side.py --kekmodel FixMatch-pytorch [--steps N] [--out FILE]
+    git clone https://github.com/microsoft/Semi-supervised-learning
+    git -C Semi-supervised-learning checkout 1ef4cbe
+    python benchmarks/side_by_side.py --kekmodel FixMatch-pytorch --usb Semi-supervised-learning
+        [--steps N] [--turns N] [--out FILE]
 
-WRN-28-2, B = 64, mu = 7, random images of CIFAR-10's size. Theirs: its network, its augmentation
-in its data loader (4 workers, its default), its averaging, and the operations of its training
-loop; the loop itself is written here, since it calls a loader method that torch no longer has. It
-has no half precision without apex, so fp32 (on a GPU with TF32, torch's default). Ours: `fmsel
-train` as it runs by default on the device, and in fp32. The two take turns, so that both see the
-same disturbances.
+WRN-28-2, B = 64, mu = 7, random images of CIFAR-10's size. Theirs: network, augmentation in data
+loaders with as many workers as they take by default (4 and 4; 1 and 2), averaging, optimiser
+groups, and the operations of their training loops. The loops themselves are written here:
+kekmodel's calls a loader method that torch no longer has, USB's refuses to train without a GPU.
+Both train in fp32 by default (on a GPU with TF32, torch's default). Ours: `fmsel train` as it runs
+by default on the device, and in fp32. All take turns, so that all see the same disturbances.
 """
 
 import argparse
@@ -18,15 +21,19 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from importlib import import_module
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
+from unittest.mock import MagicMock, patch
 
 import numpy as np
 import torch
 from PIL import Image
+from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Dataset, RandomSampler
+from torchvision import transforms
 
 from fmsel.artefacts import check_output, versions, write_json
 from fmsel.experiments.bench import CLASSES, IMAGES, SIDE, make_session
@@ -39,7 +46,7 @@ from fmsel.training.engine.device import (
     resolve_precision,
 )
 
-B, MU, WORKERS = PAPER.batch, PAPER.mu, 4
+B, MU = PAPER.batch, PAPER.mu
 
 
 class Pictures(Dataset[Any]):
@@ -57,24 +64,23 @@ class Pictures(Dataset[Any]):
         return self.transform(Image.fromarray(self.images[index % IMAGES])), index % CLASSES
 
 
-def loader(data: Pictures, batch: int) -> Iterator[Any]:
+def loader(data: Pictures, batch: int, workers: int) -> Iterator[Any]:
     sampler = RandomSampler(data)
-    return iter(DataLoader(data, batch, sampler=sampler, num_workers=WORKERS, drop_last=True))
+    return iter(DataLoader(data, batch, sampler=sampler, num_workers=workers, drop_last=True))
 
 
-class Theirs:
+class Kekmodel:
     """One step of kekmodel's training, from the modules of its checkout."""
 
     def __init__(self, checkout: Path, device: torch.device) -> None:
-        sys.path.insert(0, str(checkout))
-        from dataset import cifar  # type: ignore[import-not-found]
-        from models.ema import ModelEMA  # type: ignore[import-not-found]
-        from models.wideresnet import build_wideresnet  # type: ignore[import-not-found]
+        with patch.object(sys, "path", [str(checkout), *sys.path]):
+            from dataset import cifar  # type: ignore[import-not-found]
+            from models.ema import ModelEMA  # type: ignore[import-not-found]
+            from models.wideresnet import build_wideresnet  # type: ignore[import-not-found]
 
-        sys.path.pop(0)
         both = cifar.TransformFixMatch(mean=cifar.cifar10_mean, std=cifar.cifar10_std)
-        self.labelled = loader(Pictures(lambda x: both.normalize(both.weak(x))), B)
-        self.unlabelled = loader(Pictures(both), B * MU)
+        self.labelled = loader(Pictures(lambda x: both.normalize(both.weak(x))), B, workers=4)
+        self.unlabelled = loader(Pictures(both), B * MU, workers=4)
         self.device = device
         self.model = build_wideresnet(depth=28, widen_factor=2, dropout=0, num_classes=CLASSES)
         self.model.to(device).train()
@@ -84,28 +90,112 @@ class Theirs:
         )
 
     def step(self) -> None:
-        torch.backends.cudnn.allow_tf32 = True  # torch's default, which it trains with
         x, labels = next(self.labelled)
         (weak, strong), _ = next(self.unlabelled)
         logits = self.model(torch.cat([x, weak, strong]).to(self.device))
-        first, second, third = logits.split([B, B * MU, B * MU])
-        confidence, guess = second.detach().softmax(dim=1).max(dim=1)
-        mask = (confidence >= PAPER.threshold).float()
-        loss = F.cross_entropy(first, labels.to(self.device))
-        loss = loss + (F.cross_entropy(third, guess, reduction="none") * mask).mean()
+        first, mask, unlabelled = their_losses(logits, labels.to(self.device))
+        loss = first + unlabelled
         loss.backward()
-        loss.item()  # its loop reads the losses and the mask at every step
+        # Its loop reads the losses and the mask at every step.
+        _ = loss.item(), first.item(), unlabelled.item(), mask.mean().item()
         self.optimizer.step()
         self.ema.update(self.model)
         self.model.zero_grad()
+
+
+class Usb:
+    """One step of USB's FixMatch (microsoft/Semi-supervised-learning), likewise.
+
+    What its hooks do at every step is done here: `ParamUpdateHook`, which waits for a GPU before
+    and after, and `EMAHook`, which loads the average into a second network.
+    """
+
+    def __init__(self, checkout: Path, device: torch.device) -> None:
+        wrn, misc, nets, augmentation = modules_of_usb(checkout)
+        weak = [
+            transforms.Resize(SIDE),
+            transforms.RandomCrop(SIDE, padding=SIDE // 8, padding_mode="reflect"),
+            transforms.RandomHorizontalFlip(),
+        ]
+        mean, std = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # its cifar.py, for cifar10
+        tensor = [transforms.ToTensor(), transforms.Normalize(mean, std)]
+        once = transforms.Compose([*weak, *tensor])
+        twice = transforms.Compose([*weak, augmentation.RandAugment(3, 5), *tensor])
+        self.labelled = loader(Pictures(once), B, workers=1)
+        self.unlabelled = loader(Pictures(lambda x: (once(x), twice(x))), B * MU, workers=2)
+        self.device = device
+        self.model: nn.Module = wrn.wrn_28_2(num_classes=CLASSES).to(device).train()
+        self.averaged: nn.Module = wrn.wrn_28_2(num_classes=CLASSES).to(device)
+        self.ema = misc.EMA(self.model, PAPER.ema_decay)
+        self.ema.register()
+        groups = nets.param_groups_weight_decay(
+            self.model, 5e-4, no_weight_decay_list=wrn.WideResNet.no_weight_decay(self.model)
+        )
+        self.optimizer = torch.optim.SGD(groups, lr=PAPER.lr, momentum=0.9, nesterov=True)
+
+    def step(self) -> None:
+        x, labels = (each.to(self.device) for each in next(self.labelled))
+        views, _ = next(self.unlabelled)
+        weak, strong = (each.to(self.device) for each in views)
+        self.wait()
+        logits = self.model(torch.cat([x, weak, strong]))["logits"]
+        first, mask, unlabelled = their_losses(logits, labels)
+        loss = first + unlabelled
+        _ = first.item(), unlabelled.item(), loss.item(), mask.mean().item()
+        loss.backward()
+        self.optimizer.step()
+        self.model.zero_grad()
+        self.wait()
+        self.ema.update()
+        self.averaged.load_state_dict(self.model.state_dict())
+        self.averaged.load_state_dict(self.ema.shadow, strict=False)
+
+    def wait(self) -> None:
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)
+
+
+def modules_of_usb(checkout: Path) -> list[Any]:
+    """Four of its modules, without its `__init__` files, which import all of its dependencies."""
+    folders = ["semilearn", *(f"semilearn.{each}" for each in ("core", "core.utils", "nets"))]
+    folders += ["semilearn.nets.wrn", "semilearn.datasets"]
+    packages = {name: ModuleType(name) for name in folders}
+    for name, package in packages.items():
+        package.__path__ = [str(checkout / name.replace(".", "/"))]
+    # Its misc.py imports a YAML reader and TensorBoard beside the average that is wanted.
+    unneeded = {"ruamel": MagicMock(), "ruamel.yaml": MagicMock()}
+    unneeded["torch.utils.tensorboard"] = MagicMock()
+    names = ("nets.wrn.wrn", "core.utils.misc", "nets.utils", "datasets.augmentation")
+    with patch.dict(sys.modules, {**packages, **unneeded}):
+        return [import_module(f"semilearn.{name}") for name in names]
+
+
+def their_losses(logits: Any, labels: Tensor) -> tuple[Any, Any, Any]:
+    """Labelled loss, mask and unlabelled loss of a step, as both compute them."""
+    first, second, third = logits.split([B, B * MU, B * MU])
+    confidence, guess = second.detach().softmax(dim=1).max(dim=1)
+    mask = (confidence >= PAPER.threshold).float()
+    unlabelled = (F.cross_entropy(third, guess, reduction="none") * mask).mean()
+    return F.cross_entropy(first, labels), mask, unlabelled
+
+
+def with_tf32(step: Callable[[], None]) -> Callable[[], None]:
+    """Their steps run with torch's default, which fmsel switches off."""
+
+    def run() -> None:
+        torch.backends.cudnn.allow_tf32 = True
+        step()
         torch.backends.cudnn.allow_tf32 = False
+
+    return run
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawTextHelpFormatter
     )
-    parser.add_argument("--kekmodel", type=Path, required=True, help="its checkout")
+    parser.add_argument("--kekmodel", type=Path, help="its checkout")
+    parser.add_argument("--usb", type=Path, help="its checkout")
     parser.add_argument("--steps", type=int, default=4, help="measured steps a turn")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--device", default="auto")
@@ -116,9 +206,13 @@ def main() -> None:
         check_output(args.out)
     device = resolve_device(args.device)
     configure_backends(device, deterministic=False)
-    arms: dict[str, Callable[[], None]] = {
-        "kekmodel, fp32": Theirs(args.kekmodel, device).step,
-    }
+    arms: dict[str, Callable[[], None]] = {}
+    if args.kekmodel:
+        arms["kekmodel, fp32"] = with_tf32(Kekmodel(args.kekmodel, device).step)
+    if args.usb:
+        arms["USB, fp32"] = with_tf32(Usb(args.usb, device).step)
+    if not arms:
+        parser.error("give a checkout to compare with: --kekmodel or --usb, or both")
     execution = resolve_execution(args.mode, device)
     for precision in dict.fromkeys((resolve_precision("auto", device), "fp32")):
         session = make_session(PAPER, device, precision, execution)
@@ -144,24 +238,33 @@ def timed(step: Callable[[], None], count: int, device: torch.device) -> float:
 
 
 def report(seconds: dict[str, list[float]], device: torch.device, args: argparse.Namespace) -> None:
-    theirs = statistics.median(next(iter(seconds.values())))
-    figures = {
+    rates = {name: 1 / statistics.median(turns) for name, turns in seconds.items()}
+    others = {"kekmodel": args.kekmodel, "USB": args.usb}
+    figures: dict[str, dict[str, Any]] = {
         name: {
-            "it_per_s": 1 / statistics.median(turns),
+            "it_per_s": rates[name],
             "seconds_a_step": turns,
-            "times_kekmodel": theirs / statistics.median(turns),
+            "times": {
+                other: rates[name] / rates[f"{other}, fp32"]
+                for other, checkout in others.items()
+                if checkout
+            },
         }
         for name, turns in seconds.items()
     }
     print(f"{device_name(device)}; WRN-28-2, B = {B}, mu = {MU}; median of {args.turns} turns")
-    for name, row in figures.items():
-        print(f"{name}: {row['it_per_s']:.3f} it/s, {row['times_kekmodel']:.2f} times kekmodel")
+    for name, rate in rates.items():
+        times = ", ".join(f"{x:.2f} times {other}" for other, x in figures[name]["times"].items())
+        print(f"{name}: {rate:.3f} it/s, {times}")
     if args.out:
-        head = subprocess.run(
-            ["git", "-C", str(args.kekmodel), "rev-parse", "HEAD"], capture_output=True, text=True
-        ).stdout.strip()
-        facts = {"device": device_name(device), "kekmodel_commit": head, "steps": args.steps}
+        commits = {other: commit_of(path) for other, path in others.items() if path}
+        facts = {"device": device_name(device), "commits": commits, "steps": args.steps}
         write_json(args.out, {**facts, "figures": figures, "versions": versions("torch")})
+
+
+def commit_of(checkout: Path) -> str:
+    command = ["git", "-C", str(checkout), "rev-parse", "HEAD"]
+    return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
 
 if __name__ == "__main__":
