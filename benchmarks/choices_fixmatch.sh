@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# FixMatch on choices of images, beside the probe of choices.py: one run a choice and seed, with the
-# preset `cpu`. Every seed chooses anew. Finished runs are kept, stopped ones go on; seeds come in
-# rounds, so that wherever it is stopped every choice has about equally many.
+# FixMatch on choices of images, beside the probe of choices.py: one run a choice and seed, by
+# `--preset cpu` or what RECIPE says (on a GPU RECIPE="--preset paper"). Every seed chooses anew.
+# Finished runs are kept, stopped ones go on; seeds come in rounds, so that wherever it is stopped
+# every choice has about equally many.
 #
 #   benchmarks/choices_fixmatch.sh DATASET DATA_ROOT EMBEDDINGS SCORES OUT [SEEDS [PART PARTS]]
 #
@@ -10,6 +11,7 @@ set -euo pipefail
 dataset=$1 root=$(realpath "$2") embeddings=$(realpath "$3") scores=$(realpath "$4")
 mkdir -p "$5" && cd "$5"
 seeds=${6:-3} part=${7:-0} parts=${8:-1} count=0
+read -ra recipe <<< "${RECIPE:---preset cpu}"
 export OMP_NUM_THREADS=1
 
 choices() { # name, then the words of fmsel split
@@ -51,7 +53,7 @@ one() { # name seed words…
     [ -e "runs/$name/summary.json" ] && return
     local resume=()
     [ -e "runs/$name/config.json" ] && resume=(--resume)
-    fmsel train --split "splits/$name.json" --preset cpu --seed "$seed" --out "runs/$name" \
+    fmsel train --split "splits/$name.json" "${recipe[@]}" --seed "$seed" --out "runs/$name" \
         --data-root "$root" --offline "${resume[@]}"
 }
 

@@ -278,9 +278,10 @@ def section(folder: Path) -> str:
         recipe = record["config"]
         parts += [
             "### FixMatch",
-            f"`--preset cpu`: {recipe['arch']}, {recipe['steps']} steps. Test part, median of the "
-            "last quarter of the evaluations; the gain is over `stratified`, with a Welch 95 % "
-            "interval from three runs on each side.",
+            f"{recipe['arch']}, {recipe['steps']:,} steps of {recipe['batch']} labelled and "
+            f"{recipe['batch'] * recipe['mu']} unlabelled images. Test part, median of the last "
+            "quarter of the evaluations (the last 20 where those are fewer); the gain is over "
+            "`stratified`, with a Welch 95 % interval.",
             fixmatch_table(record["runs"]),
         ]
     return "\n\n".join(parts)

@@ -221,17 +221,24 @@ def _parts(session: Session, steps: int, clock: Clock) -> dict[str, float]:
         last[0] = now
 
     session.learner.part_done = part_done
+    device = session.inputs.images.device
     assert session.unlabelled is not None
     for step in range(-1, steps):
         if step == 0:
             spent.clear()  # the first step chose kernels
         last[0] = clock()
-        for batches in (session.labelled, session.unlabelled):
-            batches.images[batches.sampler(session.step).to(batches.images.device)]
+        first = [each.to(device) for each in session.labelled.draw(session.step)]
+        second = [each.to(device) for each in session.unlabelled.draw(session.step)]
+        part_done("draw")
+        for images, draws in (
+            (session.labelled.images, first),
+            (session.unlabelled.images, second),
+        ):
+            images[draws[0]]
         part_done("load")
-        batch = session.labelled(session.step), session.unlabelled(session.step)
+        labelled, unlabelled = session.labelled.make(first), session.unlabelled.make(second)
         part_done("augment")
-        session.learner.step(session.step, *batch)
+        session.learner.step(session.step, labelled, unlabelled)
         session.step += 1
     spent["augment"] -= spent["load"]  # making a batch loads it again
     return {part: 1000 * seconds / steps for part, seconds in spent.items()}

@@ -9,7 +9,7 @@ from torch import Tensor
 from fmsel.datasets import WeakAugment
 from fmsel.seeds import torch_seed
 from fmsel.training.augment.strong import LearnedAugment, Probe, StrongAugment
-from fmsel.training.augment.weak import to_float, weak_augment
+from fmsel.training.augment.weak import check_shift, draw_weak, to_float, weak_view
 
 
 class EpochSampler:
@@ -67,23 +67,15 @@ class Unlabelled:
     index: Tensor  # (U,) int64, positions in the unlabelled set, on the device
 
 
-def flat(labelled: Labelled, unlabelled: Unlabelled | None) -> tuple[Tensor, ...]:
-    """The tensors of one step, in an order that `grouped` knows."""
-    tensors = [labelled.images, labelled.labels]
-    if unlabelled is not None:
-        tensors += [unlabelled.weak, unlabelled.strong, unlabelled.index]
-    if labelled.probe is not None:
-        tensors += [labelled.probe.images, labelled.probe.record]
-    return tuple(tensors)
+def packed(draws: Sequence[Tensor]) -> Tensor:
+    """int64 and float64 tensors on the CPU as one of int64, (n,): one copy takes it to a device."""
+    return torch.cat([each.contiguous().view(torch.int64).flatten() for each in draws])
 
 
-def grouped(tensors: Sequence[Tensor]) -> tuple[Labelled, Unlabelled | None]:
-    """The inverse of `flat`; only a step with unlabelled images has a probe."""
-    probe = Probe(images=tensors[5], record=tensors[6]) if len(tensors) == 7 else None
-    labelled = Labelled(images=tensors[0], labels=tensors[1], probe=probe)
-    if len(tensors) == 2:
-        return labelled, None
-    return labelled, Unlabelled(weak=tensors[2], strong=tensors[3], index=tensors[4])
+def unpacked(flat: Tensor, like: Sequence[Tensor]) -> list[Tensor]:
+    """The inverse of `packed`, on the device of `flat`; shapes and dtypes are those of `like`."""
+    parts = torch.split(flat, [each.numel() for each in like])
+    return [part.view(each.dtype).view(each.shape) for part, each in zip(parts, like, strict=True)]
 
 
 class LabelledBatches:
@@ -96,6 +88,8 @@ class LabelledBatches:
         weak: the data set's weak augmentation.
         seed: the training seed.
         learned: a strong augmentation that is to get probes.
+    Raises:
+        DataError: as `check_shift`.
     """
 
     def __init__(
@@ -107,17 +101,24 @@ class LabelledBatches:
         seed: int,
         learned: LearnedAugment | None = None,
     ) -> None:
+        check_shift(weak, min(images.shape[2:]))
         self.images, self.labels, self.weak, self.seed = images, labels, weak, seed
-        self.learned = learned
+        self.batch, self.learned = batch, learned
         self.sampler = EpochSampler(len(images), batch, seed, "labelled order")
 
-    def __call__(self, step: int) -> Labelled:
-        index = self.sampler(step).to(self.images.device, non_blocking=True)
+    def draw(self, step: int) -> list[Tensor]:
+        """All the chance in step 0, 1, …, on the CPU: the indices first."""
         generator = keyed(self.seed, "labelled augmentation", step)
-        images = weak_augment(self.images[index], self.weak, generator)
-        probe = None
+        draws = [self.sampler(step), draw_weak(self.batch, self.weak, generator)]
         if self.learned is not None:
-            probe = self.learned.probe(images, keyed(self.seed, "probes", step))
+            draws += self.learned.draw(self.batch, keyed(self.seed, "probes", step))
+        return draws
+
+    def make(self, draws: Sequence[Tensor]) -> Labelled:
+        """The batch of these draws, which are on the device; no host wait."""
+        index, weak, *probing = draws
+        images = weak_view(self.images[index], weak)
+        probe = None if self.learned is None else self.learned.probe(images, probing)
         return Labelled(images=to_float(images), labels=self.labels[index], probe=probe)
 
 
@@ -133,18 +134,28 @@ class UnlabelledBatches:
         weak: the data set's weak augmentation.
         strong: what is done to the strong views after their weak augmentation.
         seed: the training seed.
+    Raises:
+        DataError: as `check_shift`.
     """
 
     def __init__(
         self, images: Tensor, batch: int, weak: WeakAugment, strong: StrongAugment, seed: int
     ) -> None:
+        check_shift(weak, min(images.shape[2:]))
         self.images, self.weak, self.strong, self.seed = images, weak, strong, seed
+        self.batch = batch
         self.sampler = EpochSampler(len(images), batch, seed, "unlabelled order")
 
-    def __call__(self, step: int) -> Unlabelled:
-        index = self.sampler(step).to(self.images.device, non_blocking=True)
-        images = self.images[index]
-        weak = weak_augment(images, self.weak, keyed(self.seed, "weak augmentation", step))
+    def draw(self, step: int) -> list[Tensor]:
+        """All the chance in step 0, 1, …, on the CPU: the indices first."""
+        weak = draw_weak(self.batch, self.weak, keyed(self.seed, "weak augmentation", step))
         generator = keyed(self.seed, "strong augmentation", step)
-        strong = self.strong(weak_augment(images, self.weak, generator), generator)
-        return Unlabelled(weak=to_float(weak), strong=strong, index=index)
+        moved = draw_weak(self.batch, self.weak, generator)
+        return [self.sampler(step), weak, moved, *self.strong.draw(self.batch, generator)]
+
+    def make(self, draws: Sequence[Tensor]) -> Unlabelled:
+        """The batch of these draws, which are on the device; no host wait."""
+        index, weak, moved, *distortions = draws
+        images = self.images[index]
+        strong = self.strong.distort(weak_view(images, moved), distortions)
+        return Unlabelled(weak=to_float(weak_view(images, weak)), strong=strong, index=index)

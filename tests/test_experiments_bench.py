@@ -26,7 +26,7 @@ def test_bench_train_prints_and_writes(tmp_path: Path, capsys: pytest.CaptureFix
     assert "it/s over 2 steps" in capsys.readouterr().out
     figures = json.loads(out.read_text())
     assert set(figures["parts_ms_eager"]) == {
-        "load", "augment", "forward", "backward", "update", "ema"
+        "draw", "load", "augment", "forward", "backward", "update", "ema"
     }  # fmt: skip
     assert figures["it_per_s"] > 0 and figures["arch"] == SMOKE.arch
     assert figures["roofline"]["share"] == pytest.approx(

@@ -7,11 +7,11 @@ import torch
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import OptionError
-from fmsel.fixmatch.batches import Labelled, Unlabelled, flat, grouped
+from fmsel.fixmatch.batches import packed, unpacked
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
-from fmsel.training.augment.strong import Probe, make_strong, strong_names
+from fmsel.training.augment.strong import make_strong, strong_names
 from fmsel.training.engine.device import Execution, resolve_execution
 
 CPU = torch.device("cpu")
@@ -48,17 +48,17 @@ def session(device: str, execution: Execution, config: FixMatchConfig = TINY) ->
     )
 
 
-@pytest.mark.parametrize("parts", ["labelled", "unlabelled", "probe"])
-def test_flat_and_grouped_are_inverse(parts: str) -> None:
-    a, b, c, d, e, f, g = (torch.full((2,), float(k)) for k in range(7))
-    probe = Probe(images=f, record=g) if parts == "probe" else None
-    labelled = Labelled(images=a, labels=b, probe=probe)
-    unlabelled = None if parts == "labelled" else Unlabelled(weak=c, strong=d, index=e)
-    again = grouped(flat(labelled, unlabelled))
-    assert len(flat(*again)) == {"labelled": 2, "unlabelled": 5, "probe": 7}[parts]
-    for first, second in zip(flat(labelled, unlabelled), flat(*again), strict=True):
-        assert first is second
-    assert (again[1] is None) == (parts == "labelled")
+@pytest.mark.parametrize("name", strong_names())
+def test_draws_travel_in_one_piece(name: str) -> None:
+    """Shapes are the same at every step; packing keeps every bit, also of float64."""
+    made = session("cpu", "eager", dataclasses.replace(TINY, augment=name))
+    like = made.draws(0)
+    for step in (0, 1, 57):
+        draws = made.draws(step)
+        again = unpacked(packed(draws), [torch.empty_like(each, device="meta") for each in like])
+        assert len(again) == len(draws)
+        for first, second in zip(draws, again, strict=True):
+            assert torch.equal(first, second) and first.dtype == second.dtype
 
 
 def test_execution_names() -> None:
@@ -106,8 +106,9 @@ def test_strong_views_have_the_cpus_bits(name: str, side: int) -> None:
     images = torch.randint(0, 256, (64, 3, side, side), generator=generator, dtype=torch.uint8)
     cpu, gpu = (make_strong(name, side, torch.device(kind)) for kind in ("cpu", "cuda"))
     for seed in range(5):
-        first = cpu(images, torch.Generator().manual_seed(seed))
-        second = gpu(images.cuda(), torch.Generator().manual_seed(seed))
+        draws = cpu.draw(len(images), torch.Generator().manual_seed(seed))
+        first = cpu.distort(images, draws)
+        second = gpu.distort(images.cuda(), [each.cuda() for each in draws])
         assert torch.equal(first, second.cpu())
 
 

@@ -331,9 +331,9 @@ def test_a_bad_loss_freezes_all_and_is_named(
         sessions.append(self)
         if self.step == 13:  # the 14th step
             good.append(hashes(self))
-            batch = self.labelled(13)
+            batch = self.labelled.make(self.labelled.draw(13))
             bad = dataclasses.replace(batch, images=batch.images * float("nan"))
-            self.labelled = lambda step: bad  # type: ignore[assignment]
+            self.labelled.make = lambda draws: bad  # type: ignore[method-assign]
         advance(self)
         if found == "signal" and self.step == 16:
             os.kill(os.getpid(), signal.SIGUSR1)

@@ -166,7 +166,7 @@ def test_supervised_baseline_has_the_same_start_and_labelled_batches() -> None:
     ]
     assert both[1].unlabelled is None
     for step in range(3):
-        first, second = (session.labelled(step) for session in both)
+        first, second = (each.labelled.make(each.labelled.draw(step)) for each in both)
         assert torch.equal(first.images, second.images)
         assert torch.equal(first.labels, second.labels)
     weights = [session.learner.model.state_dict() for session in both]

@@ -105,7 +105,8 @@ def assert_equal_to_pillow(
     chosen = [torch.from_numpy(each) for each in (ops, levels, signs)]
     amounts = signed_amounts(amount_table(google_code.amount, side), *chosen)
     policies = Policies(chosen[0], amounts, centred_boxes(torch.from_numpy(centres), side // 4))
-    ours = google_code.make(side, CPU).apply(torch.from_numpy(images), policies).numpy()
+    augment = google_code.make(side, CPU)
+    ours = augment.distort(torch.from_numpy(images), augment.prepare(policies)).numpy()
     for place, image in enumerate(images):
         expected = pillow_chain(
             image,
@@ -161,7 +162,8 @@ def test_policies_are_drawn_as_in_the_reference() -> None:
 def test_randaugment_is_keyed_by_its_generator_only() -> None:
     images = torch.from_numpy(some_images(8, 16, seed=1))
     augment = google_code.make(16, CPU)
-    first, again, other = (augment(images, torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    drawn = (augment.draw(len(images), torch.Generator().manual_seed(s)) for s in (3, 3, 4))
+    first, again, other = (augment.distort(images, draws) for draws in drawn)
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
 

@@ -14,11 +14,19 @@ from torchvision.transforms.autoaugment import RandAugment as TorchvisionRandAug
 from torchvision.transforms.autoaugment import _apply_op
 
 from fmsel.training.augment import ctaugment as cta_operations
+from fmsel.training.augment import kinds
 from fmsel.training.augment.cutout import cornered_boxes, covered
-from fmsel.training.augment.randaugment import OPS, Policies, amount_table, signed_amounts
+from fmsel.training.augment.randaugment import (
+    OPS,
+    Policies,
+    RandAugment,
+    amount_table,
+    signed_amounts,
+)
 from fmsel.training.augment.strong import (
     LearnedAugment,
     Probe,
+    StrongAugment,
     ctaugment,
     make_strong,
     paper,
@@ -60,6 +68,14 @@ def pixels_of(picture: Image.Image) -> Pixels:
 
 def affine(picture: Image.Image, *coefficients: float) -> Image.Image:
     return picture.transform(picture.size, Image.Transform.AFFINE, coefficients)
+
+
+def strong(augment: StrongAugment, images: torch.Tensor, seed: int) -> torch.Tensor:
+    return augment.distort(images, augment.draw(len(images), keyed(seed)))
+
+
+def applied(augment: RandAugment, images: np.ndarray, policies: Policies) -> torch.Tensor:
+    return augment.distort(torch.from_numpy(images), augment.prepare(policies))
 
 
 def assert_pictures(ours: torch.Tensor, theirs: list[Image.Image]) -> None:
@@ -142,7 +158,7 @@ def assert_paper(images: Pixels, ops: Integers, levels: Integers, signs: Integer
             value = kekmodel_value(OPS[op], int(level), 1 - 2 * int(sign), side)
             picture = pillow_op(OPS[op], picture, value)
         theirs.append(draw_box(picture, points[place], side // 2, (127, 127, 127)))
-    assert_pictures(paper.make(side, CPU).apply(torch.from_numpy(images), policies), theirs)
+    assert_pictures(applied(paper.make(side, CPU), images, policies), theirs)
 
 
 @pytest.mark.parametrize("side", [8, 32, 33, 96])
@@ -202,7 +218,7 @@ def test_random_policies_of_usb_equal_pillow(side: int, count: int, seed: int) -
         for op, share in zip(ops[place], shares[place], strict=True):
             picture = usb_op(OPS[op], picture, share)
         theirs.append(draw_box(picture, points[place], sizes[place, 0], (125, 123, 114)))
-    assert_pictures(usb.make(side, CPU).apply(torch.from_numpy(images), policies), theirs)
+    assert_pictures(applied(usb.make(side, CPU), images, policies), theirs)
 
 
 @settings(deadline=None)
@@ -287,7 +303,7 @@ def assert_torchvision(images: Pixels, ops: Integers, seed: int) -> None:
         for op, sign in zip(ops[place], signs[place], strict=True):
             picture = torchvision_op(int(op), picture, int(sign))
         theirs.append(picture)
-    ours = torchvision.make(side, CPU).apply(torch.from_numpy(images), policies)
+    ours = applied(torchvision.make(side, CPU), images, policies)
     assert_pictures(ours, theirs)
 
 
@@ -435,7 +451,7 @@ def test_ctaugment_is_two_operations_and_a_cutout(seed: int) -> None:
     count, side = 300, 32
     augment = rates_of(seed, side)
     images = some_images(count, side, seed)
-    ours = augment(torch.from_numpy(images), keyed(seed))
+    ours = strong(augment, torch.from_numpy(images), seed)
     draws = ctaugment.draw(count, side, keyed(seed))
     levels, centres = augment.levels(draws).numpy(), draws.centres.tolist()
     theirs = []
@@ -475,8 +491,8 @@ def test_bins_are_uniform_at_first() -> None:
 def test_probes_are_two_operations_over_the_whole_range(seed: int) -> None:
     count, side = 200, 16
     images = some_images(count, side, seed)
-    probe = rates_of(seed, side).probe(torch.from_numpy(images), keyed(seed))
     draws = ctaugment.draw(count, side, keyed(seed))
+    probe = rates_of(seed, side).probe(torch.from_numpy(images), draws)
     within, centres = draws.within.numpy(), draws.centres.tolist()
     chains = [
         pillow_chain(image, draws.ops[place].tolist(), within[place], centres[place][:2])
@@ -493,7 +509,7 @@ def test_rates_are_updated_as_by_the_reference_loop(seed: int) -> None:
     for step in range(5):
         probabilities = rng.dirichlet(np.full(10, 0.2), 64).astype(np.float32)
         labels = rng.integers(0, 10, 64)
-        probe = augment.probe(images, keyed(step))
+        probe = augment.probe(images, augment.draw(len(images), keyed(step)))
         augment.learn(probe, torch.from_numpy(probabilities), torch.from_numpy(labels))
         draws = ctaugment.draw(64, 16, keyed(step))
         for place in range(64):
@@ -529,7 +545,7 @@ def test_rates_are_state_and_change_in_place() -> None:
     place = rates.data_ptr()
     other.load_state_dict(augment.state_dict())
     assert torch.equal(rates, augment.rates)
-    probe = other.probe(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), keyed(0))
+    probe = other.probe(torch.zeros(2, 3, 16, 16, dtype=torch.uint8), other.draw(2, keyed(0)))
     other.learn(probe, torch.full((2, 3), 1 / 3), torch.tensor([0, 2]))
     assert place == rates.data_ptr() == other.rates.data_ptr()
     assert not torch.equal(rates, augment.rates)
@@ -548,7 +564,7 @@ def test_every_augmentation_is_keyed_by_its_generator_only(name: str, side: int)
     images = torch.from_numpy(some_images(20, side, seed=0))
     before, state = images.clone(), torch.get_rng_state()
     augment = make_strong(name, side, CPU)
-    first, again, other = (augment(images, keyed(seed)) for seed in (3, 3, 4))
+    first, again, other = (strong(augment, images, seed) for seed in (3, 3, 4))
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
     assert torch.equal(images, before)
@@ -556,3 +572,45 @@ def test_every_augmentation_is_keyed_by_its_generator_only(name: str, side: int)
     assert first.shape == images.shape
     assert first.dtype == torch.float32
     assert -1 <= first.min() <= first.max() <= 1
+
+
+@pytest.mark.parametrize("side", [8, 32, 33])
+@pytest.mark.parametrize("name", strong_names())
+def test_fixed_shapes_give_the_same_bits(
+    name: str, side: int, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """How a GPU does it: every operation sees every image, and nothing is read on the host."""
+    images = torch.from_numpy(some_images(300, side, seed))
+    augment = rates_of(seed, side) if name == "ctaugment" else make_strong(name, side, CPU)
+    expected = strong(augment, images, seed)
+    draws = augment.draw(len(images), keyed(seed))
+    probe = augment.probe(images, draws) if isinstance(augment, LearnedAugment) else None
+    monkeypatch.setattr(kinds, "GROUPED_ON", ())
+    assert torch.equal(strong(augment, images, seed), expected)
+    if probe is not None:
+        assert isinstance(augment, LearnedAugment)
+        again = augment.probe(images, draws)
+        assert torch.equal(again.images, probe.images) and torch.equal(again.record, probe.record)
+
+
+@given(data=st.data())
+def test_both_ways_of_giving_images_their_operations_agree(data: st.DataObject) -> None:
+    count = data.draw(st.integers(0, 12))
+    pixels = torch.arange(count * 6, dtype=torch.uint8).view(count, 2, 3)
+    chosen = torch.tensor(
+        data.draw(st.lists(st.integers(0, 3), min_size=count, max_size=count)), dtype=torch.int64
+    )
+    shifts = torch.arange(count, dtype=torch.uint8)
+    operations: list[kinds.Operation | None] = [
+        lambda images, shift: images + shift[:, None, None],
+        None,
+        lambda images, shift: 255 - images,
+        lambda images, shift: images.flip(2),
+    ]
+    first = kinds.grouped(pixels, chosen, operations, shifts)
+    assert torch.equal(first, kinds.everywhere(pixels, chosen, operations, shifts))
+    for place, kind in enumerate(chosen.tolist()):
+        alone = pixels[place : place + 1]
+        operation = operations[kind]
+        done = alone if operation is None else operation(alone, shifts[place : place + 1])
+        assert torch.equal(first[place : place + 1], done)

@@ -9,14 +9,7 @@ from torch import Tensor, nn
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import FmselError, OptionError
-from fmsel.fixmatch.batches import (
-    Labelled,
-    LabelledBatches,
-    Unlabelled,
-    UnlabelledBatches,
-    flat,
-    grouped,
-)
+from fmsel.fixmatch.batches import LabelledBatches, UnlabelledBatches, packed, unpacked
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.run.evaluate import evaluate, predicted
@@ -117,6 +110,8 @@ class Session:
             if supervised_only
             else UnlabelledBatches(images, config.mu * config.batch, weak, self.strong, seed)
         )
+        self._like = [torch.empty_like(each, device="meta") for each in self.draws(0)]
+        self._labelled_draws = len(self.labelled.draw(0))
         model = model.to(device)
         if world.size > 1:
             model = with_global_batch_norm(model)
@@ -125,7 +120,7 @@ class Session:
             self.learner.compile()
         self.captured: Captured | None = None
         if execution != "eager" and device.type == "cuda":
-            self.captured = Captured(lambda *tensors: self._learn(*grouped(tensors)), device)
+            self.captured = Captured(self._learn, device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -148,16 +143,26 @@ class Session:
 
     def advance(self) -> None:
         """One training step."""
-        labelled = self.labelled(self.step)
-        unlabelled = None if self.unlabelled is None else self.unlabelled(self.step)
+        flat = packed(self.draws(self.step))
+        if self.inputs.images.device.type == "cuda":
+            flat = flat.pin_memory()  # from pageable memory the copy would wait for the device
+        flat = flat.to(self.inputs.images.device, non_blocking=True)
         self.learner.prepare(self.step)
-        if self.captured is None:
-            self._learn(labelled, unlabelled)
-        else:
-            self.captured(*flat(labelled, unlabelled))
+        (self.captured or self._learn)(flat)
         self.step += 1
 
-    def _learn(self, labelled: Labelled, unlabelled: Unlabelled | None) -> None:
+    def draws(self, step: int) -> list[Tensor]:
+        """All the chance in step 0, 1, …, on the CPU; its shapes are the same at every step."""
+        unlabelled = [] if self.unlabelled is None else self.unlabelled.draw(step)
+        return [*self.labelled.draw(step), *unlabelled]
+
+    def _learn(self, flat: Tensor) -> None:
+        """Make the batch of packed draws and learn from it: work for the device alone."""
+        draws = unpacked(flat, self._like)
+        labelled = self.labelled.make(draws[: self._labelled_draws])
+        unlabelled = None
+        if self.unlabelled is not None:
+            unlabelled = self.unlabelled.make(draws[self._labelled_draws :])
         losses, pseudo = self.learner.update(labelled, unlabelled)
         self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
 

@@ -6,6 +6,7 @@ where a share of the side was meant, and nearest sampling rounds that to none.
 """
 
 from collections.abc import Callable
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -13,7 +14,8 @@ from torch import Tensor
 from fmsel.training.augment import colour
 from fmsel.training.augment.cutout import centred_boxes, paint
 from fmsel.training.augment.geometry import affine, nearest, single
-from fmsel.training.augment.randaugment import DEGENERATE, by_kind
+from fmsel.training.augment.kinds import Operation, by_kind
+from fmsel.training.augment.randaugment import DEGENERATE
 from fmsel.training.augment.rescale import FILTERS, resize, weight_matrices
 
 BINS = {  # of each parameter
@@ -57,7 +59,10 @@ class Operations:
     """
 
     def __init__(self, side: int, device: torch.device) -> None:
-        self.side, self.device = side, device
+        self.side = side
+        self.operations: list[Operation | None] = [
+            None if op in UNCHANGED else partial(self.operate, op) for op in OPS
+        ]
         self.grey = torch.full((3, 1), 127, dtype=torch.uint8, device=device)
         self.matrices = weight_matrices(side).to(device)
 
@@ -65,19 +70,16 @@ class Operations:
         """Some operations after each other on each image.
 
         Args:
-            pixels: (B, 3, P) uint8 on the device.
-            ops: (B, K) int64, positions in `OPS`, on the CPU.
-            levels: (B, K, 2) float64 on the device, of each parameter.
-            centres: (B, K, 2) int64 on the device, row and column of cutouts.
+            pixels: (B, 3, P) uint8 on the device, as all that follows.
+            ops: (B, K) int64, positions in `OPS`.
+            levels: (B, K, 2) float64 in [0, 1], of each parameter.
+            centres: (B, K, 2) int64, row and column of cutouts.
         Returns:
             (B, 3, P) uint8, new memory.
         """
-        pixels = pixels.clone()
-        for slot, kinds in enumerate(ops.T):
-            for op, chosen in by_kind(kinds, self.device):
-                if OPS[op] not in UNCHANGED:
-                    arguments = pixels[chosen], levels[chosen, slot], centres[chosen, slot]
-                    pixels[chosen] = self.operate(OPS[op], *arguments)
+        for slot in range(ops.shape[1]):
+            arguments = levels[:, slot], centres[:, slot]
+            pixels = by_kind(pixels, ops[:, slot], self.operations, *arguments)
         return pixels
 
     def operate(self, op: str, images: Tensor, levels: Tensor, centres: Tensor) -> Tensor:

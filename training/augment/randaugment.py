@@ -7,8 +7,9 @@ fractions (shear), pixels (translation), enhancement factors, bits kept, thresho
 is none.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from torch import Tensor
 from fmsel.training.augment import colour
 from fmsel.training.augment.cutout import covered, paint
 from fmsel.training.augment.geometry import GEOMETRY, affine, nearest
+from fmsel.training.augment.kinds import Operation, by_kind
 from fmsel.training.augment.strong import Stateless
 from fmsel.training.augment.weak import to_float
 
@@ -33,12 +35,12 @@ DEGENERATE: dict[str, Callable[[Tensor], Tensor]] = {  # what an enhancement ble
 }
 OPS = ("identity", *GEOMETRY, *DEGENERATE, *OPAQUE)
 FIRST_COLOUR = 1 + len(GEOMETRY)
+OPAQUE_ALPHA = 255
 # Geometric operations are one kind: they are done together.
-KINDS = torch.tensor([0] + [1] * len(GEOMETRY) + list(range(FIRST_COLOUR, len(OPS))))
+KINDS = torch.tensor([0] + [1] * len(GEOMETRY) + list(range(2, 2 + len(OPS) - FIRST_COLOUR)))
 
 
-@dataclass(frozen=True)
-class Policies:
+class Policies(NamedTuple):
     """What happens to each of B images; on the CPU.
 
     Attributes:
@@ -49,6 +51,22 @@ class Policies:
 
     ops: Tensor
     amounts: Tensor
+    boxes: Tensor
+
+
+class Draws(NamedTuple):
+    """Policies as the device needs them, on any device.
+
+    Attributes:
+        ops: (B, K) int64, as in `Policies`.
+        amounts: (B, K) float64.
+        coefficients: (B, K, 6) float64, of `affine`; the identity where nothing moves.
+        boxes: (B, 4) int64.
+    """
+
+    ops: Tensor
+    amounts: Tensor
+    coefficients: Tensor
     boxes: Tensor
 
 
@@ -78,55 +96,61 @@ class RandAugment(Stateless):
     """
 
     def __init__(self, side: int, device: torch.device, recipe: Recipe) -> None:
-        self.side, self.device, self.recipe = side, device, recipe
+        self.side, self.recipe = side, recipe
         self.colour = torch.tensor(recipe.cutout or (), dtype=torch.uint8, device=device)[:, None]
+        self.kinds = KINDS.to(device)
+        self.operations: list[Operation | None] = [
+            None,
+            lambda pixels, amount, coefficients: recipe.move(pixels, coefficients),
+            *(_enhancement(degenerate) for degenerate in DEGENERATE.values()),
+            *(_opaque(operation) for operation in OPAQUE.values()),
+        ]
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Draw policies and apply them: (B, 3, H, W) uint8 -> (B, 3, H, W) float32 in [-1, 1]."""
-        return self.apply(images, self.recipe.draw(len(images), self.side, generator))
+    def draw(self, count: int, generator: torch.Generator) -> Draws:
+        """Draw policies for `count` images; see `StrongAugment`."""
+        return self.prepare(self.recipe.draw(count, self.side, generator))
 
-    def apply(self, images: Tensor, policies: Policies) -> Tensor:
-        """Apply given policies; see `__call__`."""
+    def prepare(self, policies: Policies) -> Draws:
+        """What `distort` needs of given policies; sines are those of the CPU everywhere."""
+        ops, amounts, boxes = policies
+        columns = torch.arange(1, FIRST_COLOUR)
+        moves = ((ops[..., None] == columns) * amounts[..., None]).flatten(0, 1)
+        return Draws(ops, amounts, affine(moves, self.side).view(*ops.shape, 6), boxes)
+
+    def distort(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
+        """Apply `Draws` on the images' device; see `StrongAugment`."""
+        ops, amounts, coefficients, boxes = draws
         pixels = images.flatten(2)  # (B, 3, P)
-        alpha = torch.full_like(pixels[:, :1], 255)
-        pixels = pixels.clone() if self.recipe.cutout else torch.cat([pixels, alpha], dim=1)
-        for ops, amounts in zip(policies.ops.T, policies.amounts.T, strict=True):
-            self._apply_slot(pixels, ops, amounts)
-        boxes = policies.boxes.to(self.device, non_blocking=True)
+        if not self.recipe.cutout:
+            pixels = torch.cat([pixels, torch.full_like(pixels[:, :1], OPAQUE_ALPHA)], dim=1)
+        for slot in range(ops.shape[1]):
+            kinds = self.kinds[ops[:, slot]]
+            arguments = amounts[:, slot], coefficients[:, slot]
+            pixels = by_kind(pixels, kinds, self.operations, *arguments)
         if self.recipe.cutout:
             return to_float(paint(pixels, boxes, self.colour)).view_as(images)
         blank = (pixels[:, 3] == 0) | covered(boxes, self.side)
         return to_float(pixels[:, :3]).masked_fill_(blank[:, None], 0.0).view_as(images)
 
-    def _apply_slot(self, pixels: Tensor, ops: Tensor, amounts: Tensor) -> None:
-        """One operation an image, in place; each operation sees only the images that drew it."""
-        coefficients = self._coefficients(ops, amounts).to(self.device, non_blocking=True)
-        on_device = amounts.to(self.device, non_blocking=True)
-        for kind, chosen in by_kind(KINDS[ops], self.device):
-            if kind == 0:
-                continue
-            group, amount = pixels[chosen], on_device[chosen]
-            if kind < FIRST_COLOUR:
-                pixels[chosen] = self.recipe.move(group, coefficients[chosen])
-            elif OPS[kind] in OPAQUE:
-                pixels[chosen, :3] = OPAQUE[OPS[kind]](group[:, :3], amount)
-                pixels[chosen, 3:] = 255
-            else:
-                group = group[:, :3]
-                pixels[chosen, :3] = colour.blend(DEGENERATE[OPS[kind]](group), group, amount)
 
-    def _coefficients(self, ops: Tensor, amounts: Tensor) -> Tensor:
-        """(B, 6) float64; the identity where the operation is not geometric."""
-        columns = torch.arange(1, FIRST_COLOUR)
-        return affine((ops[:, None] == columns) * amounts[:, None], self.side)
+def _enhancement(degenerate: Callable[[Tensor], Tensor]) -> Operation:
+    """Blend RGB with what `degenerate` makes of it; an alpha channel stays."""
+
+    def run(pixels: Tensor, amount: Tensor, coefficients: Tensor) -> Tensor:
+        rgb = pixels[:, :3]
+        return torch.cat([colour.blend(degenerate(rgb), rgb, amount), pixels[:, 3:]], dim=1)
+
+    return run
 
 
-def by_kind(kinds: Tensor, device: torch.device) -> Iterator[tuple[int, Tensor]]:
-    """(B,) int64 on the CPU -> each kind that occurs, and its positions on the device."""
-    counts = kinds.bincount().tolist()
-    order = kinds.argsort(stable=True).to(device, non_blocking=True)
-    groups = enumerate(torch.split(order, counts))
-    return ((kind, chosen) for kind, chosen in groups if len(chosen))
+def _opaque(operation: Callable[[Tensor, Tensor], Tensor]) -> Operation:
+    """An operation on RGB that makes an alpha channel opaque."""
+
+    def run(pixels: Tensor, amount: Tensor, coefficients: Tensor) -> Tensor:
+        alpha = torch.full_like(pixels[:, 3:], OPAQUE_ALPHA)
+        return torch.cat([operation(pixels[:, :3], amount), alpha], dim=1)
+
+    return run
 
 
 def amount_table(amount: Callable[[str, int, int], float], side: int) -> Tensor:

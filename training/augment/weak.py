@@ -19,19 +19,33 @@ def weak_augment(images: Tensor, policy: WeakAugment, generator: torch.Generator
     Raises:
         DataError: the shift is as large as the image.
     """
-    count, _, height, width = images.shape
-    if policy.shift >= min(height, width):
+    check_shift(policy, min(images.shape[2:]))
+    draws = draw_weak(len(images), policy, generator)
+    return weak_view(images, draws.to(images.device, non_blocking=True))
+
+
+def check_shift(policy: WeakAugment, side: int) -> None:
+    """Raises DataError if `policy` shifts by as much as the shorter side of the images."""
+    if policy.shift >= side:
         raise DataError(
-            f"a weak shift of {policy.shift} pixels needs images larger than {height} x {width}"
+            f"a weak shift of {policy.shift} pixels needs images larger than {side} x {side}"
         )
+
+
+def draw_weak(count: int, policy: WeakAugment, generator: torch.Generator) -> Tensor:
+    """(3, B) int64 on the CPU: rows down, columns to the right, and 1 for a mirrored image."""
     offsets = torch.randint(0, 2 * policy.shift + 1, (2, count), generator=generator)
-    flips = torch.randint(0, 2, (count,), generator=generator) * int(policy.flip)
-    device = images.device
-    top, left = (offsets - policy.shift).to(device, non_blocking=True)
+    flips = torch.randint(0, 2, (1, count), generator=generator) * int(policy.flip)
+    return torch.cat([offsets - policy.shift, flips])
+
+
+def weak_view(images: Tensor, draws: Tensor) -> Tensor:
+    """What `weak_augment` does, by draws of `draw_weak` on the images' device."""
+    height, width = images.shape[2:]
+    top, left, flips = draws
     rows = _reflected(top, height)  # (B, H)
     columns = _reflected(left, width)  # (B, W)
-    mirrored = flips.to(device, non_blocking=True).bool()[:, None]
-    columns = torch.where(mirrored, width - 1 - columns, columns)
+    columns = torch.where(flips.bool()[:, None], width - 1 - columns, columns)
     positions = (rows[:, :, None] * width + columns[:, None, :]).flatten(1)  # (B, H W)
     gathered = images.flatten(2).gather(2, positions[:, None].expand(-1, images.shape[1], -1))
     return gathered.view_as(images)

@@ -6,7 +6,7 @@ one new file.
 """
 
 import pkgutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import import_module
 from typing import Protocol, cast, runtime_checkable
@@ -20,12 +20,23 @@ from fmsel.errors import OptionError
 class StrongAugment(Protocol):
     """An augmentation of square images; what it learns on the way is in its state."""
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Augment a batch whose images are weakly augmented already.
+    def draw(self, count: int, generator: torch.Generator) -> Sequence[Tensor]:
+        """All the chance in `count` images.
+
+        Args:
+            count: U.
+            generator: on the CPU; every device gets the same draws.
+        Returns:
+            int64 and float64 tensors on the CPU, whose shapes depend on `count` alone.
+        """
+        ...
+
+    def distort(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
+        """Augment a batch whose images are weakly augmented already; no host wait.
 
         Args:
             images: (U, 3, side, side) uint8 on the device.
-            generator: on the CPU; all chance comes from it, so every device draws the same.
+            draws: what `draw(U)` gave, on the device.
         Returns:
             (U, 3, side, side) float32 in [-1, 1], new memory.
         """
@@ -48,8 +59,8 @@ class Probe:
 class LearnedAugment(StrongAugment, Protocol):
     """One that learns during training how strong it may be, such as CTAugment."""
 
-    def probe(self, images: Tensor, generator: torch.Generator) -> Probe:
-        """Distort (B, 3, side, side) uint8 weakly augmented labelled images."""
+    def probe(self, images: Tensor, draws: Sequence[Tensor]) -> Probe:
+        """Distort (B, 3, side, side) uint8 weakly augmented labelled images by `draw(B)`."""
         ...
 
     def learn(self, probe: Probe, probabilities: Tensor, labels: Tensor) -> None:

@@ -9,8 +9,8 @@ that were distorted by it. Only bins with nearly the best rate are used.
 As in the reference, `translate_x` and `translate_y` change nothing; see `augment.ctaugment`.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -24,9 +24,8 @@ MOST_BINS = 17
 TINY = 1e-9  # keeps 0 / 0 away from parameters that do not exist
 
 
-@dataclass(frozen=True)
-class Draws:
-    """The chance in what happens to each of B images; on the CPU.
+class Draws(NamedTuple):
+    """The chance in what happens to each of B images, on any device.
 
     Attributes:
         ops: (B, 2) int64, positions in `OPS`.
@@ -73,29 +72,31 @@ class CTAugment:
         self.exists = torch.arange(MOST_BINS, device=device) < self.bins[..., None]
         self.rates = torch.ones(len(OPS), 2, MOST_BINS, device=device)
 
-    def __call__(self, images: Tensor, generator: torch.Generator) -> Tensor:
-        """Two operations in bins drawn by their rates, and a cutout; see `StrongAugment`."""
-        draws = draw(len(images), self.side, generator)
-        levels = self.levels(draws)
-        cutouts = torch.full_like(draws.ops[:, :1], OPS.index("cutout"))
-        ops = torch.cat([draws.ops, cutouts], dim=1)
-        levels = torch.cat([levels, torch.ones_like(levels[:, :1])], dim=1)
-        return self._distort(images, ops, levels, draws.centres)
+    def draw(self, count: int, generator: torch.Generator) -> Draws:
+        """Draw for `count` images; see `StrongAugment`."""
+        return draw(count, self.side, generator)
 
-    def probe(self, images: Tensor, generator: torch.Generator) -> Probe:
+    def distort(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
+        """Two operations in bins drawn by their rates, and a cutout; see `StrongAugment`."""
+        drawn = Draws(*draws)
+        levels = self.levels(drawn)
+        cutouts = torch.full_like(drawn.ops[:, :1], OPS.index("cutout"))
+        ops = torch.cat([drawn.ops, cutouts], dim=1)
+        levels = torch.cat([levels, torch.ones_like(levels[:, :1])], dim=1)
+        return self._operate(images, ops, levels, drawn.centres)
+
+    def probe(self, images: Tensor, draws: Sequence[Tensor]) -> Probe:
         """Two operations with parameters uniform in their ranges, no cutout after them.
 
         The record is (B, 2, 2) int64: the place in `rates`, flattened, of the bin each parameter
         fell into, and -1 where the operation has no such parameter.
         """
-        draws = draw(len(images), self.side, generator)
-        levels = draws.within.to(self.device, non_blocking=True)
-        ops = draws.ops.to(self.device, non_blocking=True)
+        ops, levels, _, centres = Draws(*draws)
         bins = self.bins[ops]  # (B, 2, 2)
         chosen = (levels * bins * 0.999).long()
         first = (ops[..., None] * 2 + torch.arange(2, device=self.device)) * MOST_BINS
         record = torch.where(bins > 0, first + chosen, -1)
-        return Probe(images=self._distort(images, draws.ops, levels, draws.centres), record=record)
+        return Probe(images=self._operate(images, ops, levels, centres), record=record)
 
     def learn(self, probe: Probe, probabilities: Tensor, labels: Tensor) -> None:
         """Move the rate of every bin by 1 % towards each of its probes, one after the other.
@@ -123,22 +124,19 @@ class CTAugment:
         return weights / weights.sum(-1, keepdim=True).clamp_min(TINY)
 
     def levels(self, draws: Draws) -> Tensor:
-        """(B, 2, 2) float64 in [0, 1) on the device: (bin + within) / bins of each parameter.
+        """(B, 2, 2) float64 in [0, 1): (bin + within) / bins of each parameter.
 
         Bins are drawn by the inverse of their cumulative distribution. Where an operation has no
-        such parameter, the level means nothing.
+        such parameter, the level is 0.
         """
         so_far = torch.ones(MOST_BINS, MOST_BINS, dtype=torch.bool, device=self.device).tril()
         cumulative = (self.bin_probabilities()[..., None, :] * so_far).sum(-1)
         cumulative = cumulative / cumulative[..., -1:].clamp_min(TINY)  # ends at exactly 1
-        ops = draws.ops.to(self.device, non_blocking=True)
-        quantile = draws.quantile.to(self.device, non_blocking=True)
-        chosen = (cumulative[ops] <= quantile[..., None]).sum(-1)
-        within = draws.within.to(self.device, non_blocking=True)
-        return (chosen + within) / self.bins[ops].clamp_min(1)
+        chosen = (cumulative[draws.ops] <= draws.quantile[..., None]).sum(-1)
+        bins = self.bins[draws.ops]
+        return torch.where(bins > 0, (chosen + draws.within) / bins.clamp_min(1), 0)
 
-    def _distort(self, images: Tensor, ops: Tensor, levels: Tensor, centres: Tensor) -> Tensor:
-        centres = centres.to(self.device, non_blocking=True)
+    def _operate(self, images: Tensor, ops: Tensor, levels: Tensor, centres: Tensor) -> Tensor:
         return to_float(self.operations(images.flatten(2), ops, levels, centres)).view_as(images)
 
     def state_dict(self) -> dict[str, Tensor]:
