@@ -78,7 +78,7 @@ def main() -> None:
         spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
         print(f"{name}: {100 * np.mean(values):.1f}{spread} % (n = {len(values)})")
     facts = {name: getattr(args, name) for name in ("dataset", "preset", "steps", "labels", "arch")}
-    write_json(args.out / "fast_recipe.json", {**facts, "accuracy": accuracy})
+    write_json(args.out / "fast_recipe.json", {**facts, "accuracy": accuracy}, force=True)
 
 
 if __name__ == "__main__":

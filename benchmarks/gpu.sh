@@ -62,6 +62,8 @@ piece together fmsel train --split splits/few.json --seeds 4 --together 4 --pres
 piece split fmsel split --random --per-class 25 --force
 # Which rule and schedule learn most in 20,000 steps, judged on training images that are held out.
 piece fast-recipe python "$here/fast_recipe.py" cifar10 --data-root "$data_root" --out fast-recipe
+piece weak-gradient python "$here/weak_gradient.py" cifar10 --data-root "$data_root" \
+    --labels 250 --seeds 3 --preset paper --steps 20000 --out weak-gradient
 # The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end.
 train paper-250 splits/random.json --preset paper
 echo "all done"
