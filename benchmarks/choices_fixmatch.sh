@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # FixMatch on choices of images, beside the probe of choices.py: one run a choice and seed, by
-# `--preset cpu` or what RECIPE says (on a GPU RECIPE="--preset paper"). Every seed chooses anew.
+# `--preset cpu` or what RECIPE says (on a GPU RECIPE="--preset paper", with an OUT of its own). Every
+# seed chooses anew.
 # Finished runs are kept, stopped ones go on; seeds come in rounds, so that wherever it is stopped
 # every choice has about equally many.
 #

@@ -22,7 +22,9 @@ from fmsel.artefacts import write_json
 from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.datasets.images.cut import stratified_cut
 from fmsel.fixmatch.presets import configure
-from fmsel.fixmatch.run.loop import train
+from fmsel.fixmatch.run.folder import RunFolder
+from fmsel.fixmatch.run.job import Job, Options, describe
+from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.fixmatch.run.record import CONFIG, SUMMARY
 from fmsel.selection.random_stratified import RandomStratified
 from fmsel.selection.split import make_split
@@ -55,6 +57,7 @@ def main() -> None:
     whole = load_dataset(args.dataset, data_root=args.data_root)
     judging = stratified_cut(whole.labels, JUDGING, seed=0)
     data, judges = part_of(whole, ~judging), part_of(whole, judging)
+    options = Options(device=args.device)
     accuracy: dict[str, list[float]] = {}
     for seed in range(args.seeds):
         split = make_split(data, RandomStratified(), batch_size=args.labels, seed=seed)
@@ -67,10 +70,10 @@ def main() -> None:
                     {"steps": args.steps, "rule": rule, "schedule": schedule, "arch": args.arch},
                 )
                 out = args.out / "runs" / f"{rule}-{schedule}-{seed}"
-                if not (out / SUMMARY).exists():
-                    resume = (out / CONFIG).exists()
-                    options = {"resume": resume, "device": args.device}
-                    train(split, data, judges, config, out, seed=seed, **options)
+                job = Job(split=split, out=out, seed=seed, resume=(out / CONFIG).exists())
+                wanted = describe(job, data, judges, config, options)
+                if not RunFolder(out).finished_as(wanted):  # one of another recipe is refused
+                    list(train_jobs([job], data, judges, config, options))
                 summary = json.loads((out / SUMMARY).read_text())
                 accuracy.setdefault(f"{rule}, {schedule}", []).append(summary["accuracy"])
                 print(f"seed {seed}, {rule}, {schedule}: {summary['accuracy']:.2%}", flush=True)

@@ -9,6 +9,7 @@
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
+KEKMODEL=${KEKMODEL:+$(realpath "$KEKMODEL")} USB=${USB:+$(realpath "$USB")}
 mkdir -p "$2" && cd "$2" || exit 1
 
 piece() { # piece NAME COMMAND...: run it once, within the time that is left; failures are kept
@@ -53,7 +54,8 @@ piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
     --out bench-fp32.json --force
 others=(${KEKMODEL:+--kekmodel "$KEKMODEL"} ${USB:+--usb "$USB"})
 [ "${#others[@]}" -gt 0 ] &&
-    piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 40 --out side-by-side.json
+    piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 200 \
+        --out side-by-side.json
 piece split0 fmsel split --random --per-class 4 --out splits/few.json --force
 piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps 1500 \
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force

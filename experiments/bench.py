@@ -227,16 +227,12 @@ def _parts(session: Session, steps: int, clock: Clock) -> dict[str, float]:
         if step == 0:
             spent.clear()  # the first step chose kernels
         last[0] = clock()
-        first = [each.to(device) for each in session.labelled.draw(session.step)]
-        second = [each.to(device) for each in session.unlabelled.draw(session.step)]
+        flat = session.draws_on_device()
         part_done("draw")
-        for images, draws in (
-            (session.labelled.images, first),
-            (session.unlabelled.images, second),
-        ):
-            images[draws[0]]
+        for batches in (session.labelled, session.unlabelled):
+            _ = batches.images[batches.sampler(session.step).to(device)]
         part_done("load")
-        labelled, unlabelled = session.labelled.make(first), session.unlabelled.make(second)
+        labelled, unlabelled = session.batch(flat)
         part_done("augment")
         session.learner.step(session.step, labelled, unlabelled)
         session.step += 1

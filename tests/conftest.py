@@ -11,6 +11,8 @@ import fmsel.selection
 
 # On a busy machine two threads wait for each other at every small layer; one never waits.
 torch.set_num_threads(1)
+# cuBLAS reads it once, at its first call; tests of deterministic steps need it.
+os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 settings.register_profile("fmsel", deadline=None)  # no test is timed
 settings.load_profile("fmsel")
 

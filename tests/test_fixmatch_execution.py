@@ -12,7 +12,7 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
 from fmsel.training.augment.strong import make_strong, strong_names
-from fmsel.training.engine.device import Execution, resolve_execution
+from fmsel.training.engine.device import Execution, configure_backends, resolve_execution
 
 CPU = torch.device("cpu")
 TINY = FixMatchConfig(
@@ -35,14 +35,18 @@ def inputs(device: str, side: int = 8) -> Inputs:
     )
 
 
-def session(device: str, execution: Execution, config: FixMatchConfig = TINY) -> Session:
-
+def session(
+    device: str,
+    execution: Execution,
+    config: FixMatchConfig = TINY,
+    supervised_only: bool = False,
+) -> Session:
     return Session(
         inputs(device),
         WeakAugment(flip=True, shift=1),
         config,
         seed=0,
-        supervised_only=False,
+        supervised_only=supervised_only,
         precision="fp32",
         execution=execution,
     )
@@ -83,18 +87,33 @@ def assert_same_course(first: Session, second: Session, steps: int, tolerance: f
     torch.testing.assert_close(first.meters.sums, second.meters.sums, rtol=1e-3, atol=1e-3)
 
 
+ADAM = {"optimizer": "adam", "lr": 0.001}
+RULES = [{"rule": name} for name in ("freematch", "flexmatch")]
+VIEWS = [{"augment": name} for name in strong_names()]
+
+
 @pytest.mark.gpu
-@pytest.mark.parametrize("execution", ["graph", "compile"])
 @pytest.mark.parametrize(
-    "changes",
-    [{}, {"optimizer": "adam", "lr": 0.001}, {"rule": "freematch"}, {"augment": "ctaugment"}],
+    ("execution", "changes", "deterministic", "supervised_only"),
+    [
+        *(("graph", each, False, False) for each in ({}, ADAM, *RULES, *VIEWS)),
+        *(("graph", each, True, False) for each in ({}, *RULES, *VIEWS)),
+        *(("graph", each, False, True) for each in ({}, {"augment": "ctaugment"})),
+        *(("compile", each, False, False) for each in ({}, *RULES)),
+    ],
 )
 def test_replayed_steps_are_the_eager_ones(
-    execution: Execution, changes: dict[str, object]
+    execution: Execution, changes: dict[str, object], deterministic: bool, supervised_only: bool
 ) -> None:
     config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
-    eager, other = session("cuda", "eager", config), session("cuda", execution, config)
-    assert_same_course(eager, other, steps=12, tolerance=2e-3)
+    configure_backends(torch.device("cuda"), deterministic)
+    try:
+        eager, other = (
+            session("cuda", way, config, supervised_only) for way in ("eager", execution)
+        )
+        assert_same_course(eager, other, steps=12, tolerance=2e-3)
+    finally:
+        configure_backends(torch.device("cuda"), deterministic=False)
     assert other.captured is not None and other.captured.graph is not None
 
 

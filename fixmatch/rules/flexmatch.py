@@ -12,6 +12,7 @@ from fmsel.fixmatch.rules import PseudoLabels, RuleContext, WeakView
 from fmsel.fixmatch.rules.parts.predictions import thresholded
 from fmsel.fixmatch.rules.parts.prior import refuse_prior
 from fmsel.fixmatch.rules.parts.state import InPlaceState
+from fmsel.training.engine.counts import smaller_than_each
 
 
 class FlexMatch(InPlaceState):
@@ -37,10 +38,8 @@ class FlexMatch(InPlaceState):
 
     def learned(self) -> Tensor:
         """(C,) float32 in [0, 1], b / (2 - b) of each class."""
-        counts = torch.zeros(
-            self.context.n_classes + 1, dtype=torch.int64, device=self.latest.device
-        )
-        counts.scatter_add_(0, self.latest + 1, torch.ones_like(self.latest))
+        below = smaller_than_each(self.latest + 1, self.context.n_classes + 1)
+        counts = below.diff(append=torch.full_like(below[:1], len(self.latest)))
         share = counts[1:] / counts.max()
         return share / (2 - share)
 

@@ -9,7 +9,14 @@ from torch import Tensor, nn
 
 from fmsel.datasets import WeakAugment
 from fmsel.errors import FmselError, OptionError
-from fmsel.fixmatch.batches import LabelledBatches, UnlabelledBatches, packed, unpacked
+from fmsel.fixmatch.batches import (
+    Labelled,
+    LabelledBatches,
+    Unlabelled,
+    UnlabelledBatches,
+    packed,
+    unpacked,
+)
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.run.evaluate import evaluate, predicted
@@ -143,13 +150,25 @@ class Session:
 
     def advance(self) -> None:
         """One training step."""
-        flat = packed(self.draws(self.step))
-        if self.inputs.images.device.type == "cuda":
-            flat = flat.pin_memory()  # from pageable memory the copy would wait for the device
-        flat = flat.to(self.inputs.images.device, non_blocking=True)
+        flat = self.draws_on_device()
         self.learner.prepare(self.step)
         (self.captured or self._learn)(flat)
         self.step += 1
+
+    def draws_on_device(self) -> Tensor:
+        """The draws of this step, packed; never waits for a GPU."""
+        flat, device = packed(self.draws(self.step)), self.inputs.images.device
+        if device.type != "cuda":
+            return flat.to(device)
+        return flat.pin_memory().to(device, non_blocking=True)  # pageable memory would wait
+
+    def batch(self, flat: Tensor) -> tuple[Labelled, Unlabelled | None]:
+        """The images of packed draws: work for the device alone."""
+        draws = unpacked(flat, self._like)
+        labelled = self.labelled.make(draws[: self._labelled_draws])
+        if self.unlabelled is None:
+            return labelled, None
+        return labelled, self.unlabelled.make(draws[self._labelled_draws :])
 
     def draws(self, step: int) -> list[Tensor]:
         """All the chance in step 0, 1, …, on the CPU; its shapes are the same at every step."""
@@ -158,11 +177,7 @@ class Session:
 
     def _learn(self, flat: Tensor) -> None:
         """Make the batch of packed draws and learn from it: work for the device alone."""
-        draws = unpacked(flat, self._like)
-        labelled = self.labelled.make(draws[: self._labelled_draws])
-        unlabelled = None
-        if self.unlabelled is not None:
-            unlabelled = self.unlabelled.make(draws[self._labelled_draws :])
+        labelled, unlabelled = self.batch(flat)
         losses, pseudo = self.learner.update(labelled, unlabelled)
         self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
 

@@ -9,6 +9,8 @@ a Pillow compiled to round only once (ARM) gives another value for up to 0.4 % o
 import torch
 from torch import Tensor
 
+from fmsel.training.engine.counts import smaller_than_each
+
 
 def luma(images: Tensor) -> Tensor:
     """(G, 3, P) uint8 -> (G, 1, P) int64: Pillow's conversion to mode L."""
@@ -76,12 +78,8 @@ def autocontrast(images: Tensor) -> Tensor:
 def equalize(images: Tensor) -> Tensor:
     """Flatten the histogram of every channel as ImageOps.equalize does."""
     values = images.long()
-    count, channels, pixels = values.shape
-    histogram = values.new_zeros(count, channels, 256)
-    histogram.scatter_add_(2, values, torch.ones_like(values))
-    last = values.amax(dim=2, keepdim=True)
-    step = (pixels - histogram.gather(2, last)) // 255  # (G, 3, 1)
-    before = histogram.cumsum(2) - histogram
+    before = smaller_than_each(values, 256)
+    step = before.gather(2, values.amax(dim=2, keepdim=True)) // 255  # (G, 3, 1)
     table = ((step // 2 + before) // step.clamp_min(1)).clamp_(max=255)
     return torch.where(step > 0, table.gather(2, values), values).to(torch.uint8)
 
