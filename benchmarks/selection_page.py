@@ -152,31 +152,60 @@ def interval(values: Sequence[float]) -> float:
     return float(student.ppf(0.975, len(values) - 1) * sd / len(values) ** 0.5)
 
 
-def question_figure(results: Mapping[str, Rows], path: Path) -> None:
-    figure = new_figure(11, 4.6 * len(results))
-    grid = figure.subplots(len(results), 2, squeeze=False, sharey="row")
-    for line, (title, rows) in zip(grid, results.items(), strict=True):
-        accuracy = by_choice(rows, "accuracy")
-        _curve(line[0], accuracy, "share", "share of prototypes; the rest is the extreme tail")
-        set_heading(line[0], title, "accuracy of a linear probe; mean and 95 % interval")
-        _curve(line[1], accuracy, "start", "percentile at which the outliers begin (half of all)")
-        set_heading(line[1], " ", "dotted: random, the same number a class")
+# What choices_fixmatch.sh calls the cells that it shares with choices.py --question.
+SHARES_OF = {"outliers": "share 0", "mix-tail": "share 0.5", "prototypes": "share 1"}
+STARTS_OF = {"mix-tail": "start 0", "mix-band5-20": "start 5", "mix-band25-50": "start 25"}
+PROBE, FIXMATCH = ("-", "o"), ("--", "D")  # line and marker of each learner
+
+
+def question_figure(folders: Sequence[Path], path: Path) -> None:
+    figure = new_figure(11, 4.6 * len(folders))
+    grid = figure.subplots(len(folders), 2, squeeze=False, sharey="row")
+    for line, folder in zip(grid, folders, strict=True):
+        accuracy = by_choice(load(folder / "question" / "choices.jsonl"), "accuracy")
+        trained = trained_mixes(folder)
+        _curve(line[0], accuracy, trained, "share", "share of prototypes; the rest is the tail")
+        learners = "solid: linear probe" + ", dashed: small FixMatch" * bool(trained)
+        set_heading(line[0], dataset_of(folder), f"accuracy ({learners}); mean, 95 % interval")
+        _curve(line[1], accuracy, trained, "start", "percentile at which the outliers begin")
+        set_heading(line[1], " ", "half prototypes; dotted: probe, random with as many a class")
     write_figure(figure, path, force=True)
 
 
-def _curve(
-    axes: Axes, accuracy: Mapping[tuple[str, int], list[float]], kind: str, label: str
-) -> None:
+def trained_mixes(folder: Path) -> dict[tuple[str, int], list[float]]:
+    """FixMatch's accuracies, by the names that choices.py --question gives such choices."""
+    file = folder / "fixmatch.json"
+    rows = json.loads(file.read_text())["runs"] if file.exists() else []
+    found = defaultdict(list)
+    for row in rows:
+        for names in (SHARES_OF, STARTS_OF):
+            if row["choice"] in names:
+                found[names[row["choice"]], row["labels"]].append(float(row["accuracy"]))
+    return dict(found)
+
+
+def dataset_of(folder: Path) -> str:
+    conditions = json.loads((folder / "choices" / "conditions.json").read_text())
+    return str(conditions["dataset"]["dataset"])
+
+
+Accuracies = Mapping[tuple[str, int], list[float]]  # (choice, labels) -> one for each seed
+
+
+def _curve(axes: Axes, accuracy: Accuracies, trained: Accuracies, kind: str, label: str) -> None:
     for budget, colour in zip(sorted({b for _, b in accuracy}), COLOURS, strict=False):
-        points = {
-            float(name.partition(" ")[2]): values
-            for (name, b), values in accuracy.items()
-            if b == budget and name.startswith(kind)
-        }
-        xs = sorted(points)
-        means = [100 * float(np.mean(points[x])) for x in xs]
-        errors = [100 * interval(points[x]) for x in xs]
-        axes.errorbar(xs, means, errors, color=colour, lw=2.2, marker="o", ms=4, capsize=2)
+        for found, (dash, marker) in ((trained, FIXMATCH), (accuracy, PROBE)):
+            points = {
+                float(name.partition(" ")[2]): values
+                for (name, b), values in found.items()
+                if b == budget and name.startswith(kind)
+            }
+            xs = sorted(points)
+            means = [100 * float(np.mean(points[x])) for x in xs]
+            errors = [100 * interval(points[x]) for x in xs]
+            look: dict[str, Any] = {"ls": dash, "marker": marker, "ms": 4, "capsize": 2}
+            if len(xs) > 1:  # a learner with only one of these mixes has no curve
+                axes.errorbar(xs, means, errors, color=colour, lw=2.2, **look)
         level = 100 * float(np.mean(accuracy["random_stratified", budget]))
         axes.axhline(level, color=colour, lw=1.2, linestyle=":")
         axes.annotate(
@@ -257,7 +286,7 @@ def fixmatch_table(rows: Rows) -> str:
 def section(folder: Path) -> str:
     conditions = json.loads((folder / "choices" / "conditions.json").read_text())
     rows = load(folder / "choices" / "choices.jsonl")
-    name = conditions["dataset"]["dataset"]
+    name = dataset_of(folder)
     seeds = len({row["seed"] for row in rows})
     encoder, reduced = conditions["embeddings"]["encoder"], conditions["embeddings"]["parameters"]
     settings = ", ".join(f"{key.replace('_', ' ')} {value}" for key, value in reduced.items())
@@ -306,13 +335,7 @@ def main() -> None:
         made = "\n\n".join(section(folder) for folder in options.results)
         after = rest.partition(END)[2]
         write_text(options.out, f"{before}{BEGIN}\n\n{made}\n\n{END}{after}", force=True)
-        pictured = {
-            json.loads((folder / "choices" / "conditions.json").read_text())["dataset"][
-                "dataset"
-            ]: load(folder / "question" / "choices.jsonl")
-            for folder in options.results
-        }
-        question_figure(pictured, options.out.with_name("prototype-mix.png"))
+        question_figure(options.results, options.out.with_name("prototype-mix.png"))
 
 
 if __name__ == "__main__":
