@@ -69,17 +69,18 @@ def check_labels(split: Split, data: ImageDataset, config: FixMatchConfig) -> No
         OptionError: its labels do not fit the configured prior.
     """
     split.check(data, "the split")
-    class_prior(config.prior, _checked_labels(split, data), data.n_classes)
+    labels = torch.from_numpy(_checked_labels(split, data))
+    class_prior(config.prior, labels, data.n_classes)
 
 
 def class_prior(
-    prior: str | None, labels: npt.NDArray[np.int64], n_classes: int
+    prior: str | None, labels: Tensor, n_classes: int
 ) -> npt.NDArray[np.float32] | None:
     """The configured class shares, (C,) summing to 1; None is the rule's own default.
 
     Args:
         prior: of the configuration.
-        labels: (M,) of the labelled images.
+        labels: (M,) int64 of the labelled images, on any device; read only for "labelled".
         n_classes: C.
     Raises:
         OptionError: not one share a class, or the split has no image of some class.
@@ -90,7 +91,7 @@ def class_prior(
     if shares == "uniform":
         shares = (1.0,) * n_classes
     elif shares == "labelled":
-        counts = np.bincount(labels, minlength=n_classes)
+        counts = np.bincount(labels.cpu().numpy(), minlength=n_classes)
         if not counts.all():
             raise OptionError(
                 "prior 'labelled' needs an image of every class among the labelled ones, and "

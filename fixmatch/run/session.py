@@ -90,7 +90,7 @@ class Session:
         )
         if start is not None:
             model.load_state_dict(start)
-        prior = class_prior(config.prior, inputs.labels.cpu().numpy(), inputs.n_classes)
+        prior = class_prior(config.prior, inputs.labels, inputs.n_classes)
         context = RuleContext(
             threshold=config.threshold,
             temperature=config.temperature,
@@ -127,7 +127,7 @@ class Session:
             self.learner.compile()
         self.captured: Captured | None = None
         if execution != "eager" and device.type == "cuda":
-            self.captured = Captured(self._learn, device)
+            self.captured = Captured(self.learn, device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -152,7 +152,7 @@ class Session:
         """One training step."""
         flat = self.draws_on_device()
         self.learner.prepare(self.step)
-        (self.captured or self._learn)(flat)
+        (self.captured or self.learn)(flat)
         self.step += 1
 
     def draws_on_device(self) -> Tensor:
@@ -175,7 +175,7 @@ class Session:
         unlabelled = [] if self.unlabelled is None else self.unlabelled.draw(step)
         return [*self.labelled.draw(step), *unlabelled]
 
-    def _learn(self, flat: Tensor) -> None:
+    def learn(self, flat: Tensor) -> None:
         """Make the batch of packed draws and learn from it: work for the device alone."""
         labelled, unlabelled = self.batch(flat)
         losses, pseudo = self.learner.update(labelled, unlabelled)
