@@ -1,7 +1,7 @@
 """Does FixMatch need the gradient through its weak views?
 
     python benchmarks/weak_gradient.py [DATASET] --out FOLDER [--data-root DIR] [--labels 40]
-        [--seeds N] [--preset cpu] [--steps K]
+        [--seeds N] [--preset cpu] [--steps K] [--arch NAME]
 
 Trains every seed with and without `weak_gradient`, on the same random labels, and prints both means
 and their difference, seed by seed, with its paired 95 % interval. Digits by default: about a minute
@@ -39,6 +39,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=6)
     parser.add_argument("--preset", default="cpu")
     parser.add_argument("--steps", type=int, help="(default: the preset's)")
+    parser.add_argument("--arch", help="(default: the preset's)")
     parser.add_argument("--device", default="auto")
     args = parser.parse_args()
     if args.seeds < 2:
@@ -47,7 +48,8 @@ def main() -> None:
         load_dataset(args.dataset, part, data_root=args.data_root) for part in ("train", "test")
     )
     split = make_split(data, Random(), batch_size=args.labels, seed=FIRST_SEED)
-    recipe = configure(args.preset, data.images.shape[1], args.device, {"steps": args.steps})
+    given = {"steps": args.steps, "arch": args.arch}
+    recipe = configure(args.preset, data.images.shape[1], args.device, given)
     arms: dict[str, list[float]] = {}
     for name, folder, weak_gradient in (
         ("exact", "exact", True),
@@ -71,7 +73,7 @@ def main() -> None:
         f"weak views alone, over exact: {pairs.mean():+.1f} points "
         f"[{100 * interval.low:+.1f}, {100 * interval.high:+.1f}], pair by pair {pairs.round(1)}"
     )
-    facts = {name: getattr(args, name) for name in ("dataset", "labels", "preset", "steps")}
+    facts = {name: getattr(args, name) for name in ("dataset", "labels", "preset", "steps", "arch")}
     write_json(
         args.out / "weak_gradient.json",
         {**facts, "seed": FIRST_SEED, "accuracy": arms},

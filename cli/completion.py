@@ -135,7 +135,7 @@ VALUES: dict[str, Completer] = {
     "mode": words("auto", "eager", "graph", "compile"),
     "optimizer": words("sgd", "adam"),
     "precision": words("auto", "fp32", "bf16"),
-    "preset": words("paper", "cpu", "smoke"),
+    "preset": words("paper", "fast", "cpu", "smoke"),
     "published": words(*(f"fixmatch-{number}" for number in range(8))),
     "reference": files(".npz", ".csv"),
     "report paths": either(runs, SCORES, SPLITS),

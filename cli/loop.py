@@ -70,7 +70,7 @@ def loop(
     ] = OWN_LABELS,
     preset: Annotated[
         str | None,
-        typer.Option(help="paper, cpu or smoke. (default: paper on a GPU, cpu without one)"),
+        typer.Option(help="paper, fast, cpu or smoke. (default: paper on a GPU, cpu without one)"),
     ] = None,
     steps: Annotated[
         int | None, typer.Option(help="Training steps of each run. (default: the preset's)")

@@ -20,7 +20,7 @@ def train(
     ],
     preset: Annotated[
         str | None,
-        typer.Option(help="paper, cpu or smoke. (default: paper on a GPU, cpu without one)"),
+        typer.Option(help="paper, fast, cpu or smoke. (default: paper on a GPU, cpu without one)"),
     ] = None,
     supervised_only: Annotated[
         bool, typer.Option("--supervised-only", help="The same labels without the unlabelled loss.")
