@@ -252,8 +252,8 @@ def _clock(device: torch.device) -> Clock:
 
 
 def _peak_memory(device: torch.device) -> int:
-    """Bytes: allocated on a GPU, or resident of this process on a CPU."""
+    """Bytes: reserved on a GPU, graphs included, or resident of this process on a CPU."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device)
+        return torch.cuda.max_memory_reserved(device)
     unit = 1 if sys.platform == "darwin" else 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

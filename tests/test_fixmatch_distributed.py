@@ -35,7 +35,6 @@ from fmsel.training.engine.distributed import (
     joined,
     with_global_batch_norm,
 )
-from fmsel.training.engine.memory import memory_errors
 
 
 @pytest.fixture(scope="module")
@@ -149,29 +148,6 @@ def test_sigterm_to_torchrun_saves_and_stops(folder: Path) -> None:
     assert said.count("stopped: the run is saved at step") == 1
     step = int(sorted(checkpoints.iterdir())[-1].stem[5:])
     assert f"is saved at step {step:,} of 1,000,000 in endless" in said
-
-
-@pytest.mark.parametrize(
-    ("said", "size"),
-    [
-        ("CUDA out of memory. Tried to allocate 20.50 MiB. GPU 0 has …", "21,495,808 bytes"),
-        (
-            "DefaultCPUAllocator: not enough memory: you tried to allocate 4096 bytes.",
-            "4,096 bytes",
-        ),
-        ("Unable to allocate 1.5 GiB for an array with shape (1,)", "1,610,612,736 bytes"),
-    ],
-)
-@pytest.mark.parametrize("kind", [torch.cuda.OutOfMemoryError, MemoryError])
-def test_out_of_memory_is_one_sentence(said: str, size: str, kind: type[Exception]) -> None:
-    sentence = f"^out of memory: {size} more were needed; buy some$"
-    with pytest.raises(DeviceError, match=sentence), memory_errors("buy some"):
-        raise kind(said)
-
-
-def test_other_errors_are_left_alone() -> None:
-    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors("buy some"):
-        raise RuntimeError("shapes differ")
 
 
 def test_out_of_memory_keeps_the_last_checkpoint(

@@ -2,6 +2,8 @@
 
 import os
 import signal
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -106,3 +108,20 @@ def test_unusable_device_and_precision_are_refused() -> None:
             resolve_device(name)
     with pytest.raises(OptionError, match="precision 'fp16' must be one of auto, fp32, bf16"):
         resolve_precision("fp16", torch.device("cpu"))
+
+
+def test_on_a_gpu_fp32_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Torch lets convolutions be TF32, 10 bits, unless told."""
+    place = SimpleNamespace(device=torch.device("cuda:0"))
+    switches: tuple[Any, ...] = (torch.backends.cudnn, torch.backends.cuda.matmul)
+    before = [switch.allow_tf32 for switch in switches]
+    try:
+        for switch in switches:
+            switch.allow_tf32 = True
+        with monkeypatch.context() as patched:
+            patched.setattr(torch, "empty", lambda *size, device: place)
+            assert resolve_device("cuda") == torch.device("cuda:0")
+        assert not any(switch.allow_tf32 for switch in switches)
+    finally:
+        for switch, value in zip(switches, before, strict=True):
+            switch.allow_tf32 = value

@@ -5,12 +5,15 @@ import math
 import numpy as np
 import pytest
 import torch
+from hypothesis import given
+from hypothesis import strategies as st
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from fmsel.errors import DataError, OptionError
 from fmsel.training.networks.build import build_network, parse_architecture
 from fmsel.training.networks.network import Network
+from fmsel.training.networks.small_conv import GlobalMaxPool
 from fmsel.training.networks.wide_resnet import SameConv, WideResNet
 
 WRN = {"n_classes": 10, "image_side": 32, "bn_momentum": 0.001, "seed": 0}
@@ -145,3 +148,28 @@ def test_unknown_networks_are_refused(name: str) -> None:
 def test_images_too_small_are_refused(arch: str) -> None:
     with pytest.raises(DataError, match="images of 7 pixels are too small"):
         build(arch, image_side=7)
+
+
+@given(
+    seed=st.integers(0, 2**16),
+    side=st.integers(1, 5),
+    levels=st.integers(1, 4),
+    dtype=st.sampled_from([torch.float32, torch.bfloat16]),
+    layout=st.sampled_from([torch.contiguous_format, torch.channels_last]),
+)
+def test_global_max_pool_has_the_bits_of_torchs(
+    seed: int, side: int, levels: int, dtype: torch.dtype, layout: torch.memory_format
+) -> None:
+    """Of its output and of its gradient, also where many positions are equal."""
+    generator = torch.Generator().manual_seed(seed)
+    values = torch.randint(levels, (3, 4, side, side), generator=generator)
+    upstream = torch.randn(3, 4, 1, 1, generator=generator).to(dtype)
+    outcomes = []
+    for pool in (GlobalMaxPool(), nn.AdaptiveMaxPool2d(1)):
+        features = values.to(dtype).contiguous(memory_format=layout).requires_grad_()
+        pooled = pool(features)
+        pooled.backward(upstream)
+        assert features.grad is not None
+        outcomes.append((pooled, features.grad))
+    assert torch.equal(outcomes[0][0], outcomes[1][0])
+    assert torch.equal(outcomes[0][1], outcomes[1][1])

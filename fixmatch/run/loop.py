@@ -30,7 +30,7 @@ from fmsel.training.engine.device import (
     resolve_precision,
 )
 from fmsel.training.engine.distributed import World, joined
-from fmsel.training.engine.memory import memory_errors
+from fmsel.training.engine.memory import let_go, memory_errors
 from fmsel.training.engine.signals import StopFlag, stop_flag
 
 # The device is looked at, for the live line and for bad losses, after so many seconds or steps.
@@ -138,6 +138,7 @@ def train_jobs(
                     active.remove(each)
                     if not isinstance(error, Interrupted):
                         each.status.end("failed", str(error))
+                    let_go(error)  # the others may need its memory
                     failures.append(error)
     if failures:
         raise _together(failures)

@@ -127,7 +127,7 @@ class Session:
             self.learner.compile()
         self.captured: Captured | None = None
         if execution != "eager" and device.type == "cuda":
-            self.captured = Captured(self.learn, device)
+            self.captured = Captured(device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -152,7 +152,10 @@ class Session:
         """One training step."""
         flat = self.draws_on_device()
         self.learner.prepare(self.step)
-        (self.captured or self.learn)(flat)
+        if self.captured is not None:
+            self.captured(self.learn, flat)
+        else:
+            self.learn(flat)
         self.step += 1
 
     def draws_on_device(self) -> Tensor:

@@ -18,6 +18,9 @@ KINDS = ("cpu", "cuda", "mps")  # the device types to train on
 def resolve_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" is the first GPU, or the CPU where there is none.
 
+    On a GPU it turns TF32 off, which torch allows in convolutions: from here on fp32 is fp32 in the
+    whole process.
+
     Raises:
         DeviceError: it is of no kind in `KINDS`, or torch cannot allocate on it.
     """
@@ -31,6 +34,9 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise _unusable(name) from error
     if device.type not in KINDS:
         raise _unusable(name)
+    if device.type == "cuda":
+        torch.backends.cudnn.allow_tf32 = False
+        torch.backends.cuda.matmul.allow_tf32 = False
     return device
 
 
@@ -72,19 +78,17 @@ def resolve_execution(name: str, device: torch.device) -> Execution:
 
 
 def configure_backends(device: torch.device, deterministic: bool) -> None:
-    """Let convolutions be exact fp32 where fp32 is asked for, and as fast as they can be.
+    """Let a GPU be as fast as it can be, or give the same bits in every process.
 
-    Sets torch's global switches: no TF32; kernels chosen by trial, or with `deterministic` such as
-    give the same bits in every process.
+    Sets torch's global switches: kernels chosen by trial, or with `deterministic` only such as are
+    deterministic.
     """
     if device.type != "cuda":
         return
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    # Torch up to 2.9 reads this once, at the first product of matrices in the process.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
-    if deterministic:
-        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
 
 
 def own_stream(device: torch.device) -> Callable[[], AbstractContextManager[object]]:

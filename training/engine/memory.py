@@ -1,6 +1,7 @@
 """Running out of memory, said in one sentence."""
 
 import re
+import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -9,6 +10,8 @@ from fmsel.errors import DeviceError
 # As torch says it of a GPU ("Tried to allocate 20.00 MiB") and of the CPU ("you tried to allocate
 # 4096 bytes"), and numpy ("Unable to allocate 1.5 GiB").
 ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
+# As CUDA and its libraries say it, without a size.
+NO_SIZE = re.compile(r"CUDA error: out of memory|(?:CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
 UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 
@@ -19,13 +22,32 @@ def memory_errors(remedy: str) -> Iterator[None]:
     Args:
         remedy: what to do about it, the end of the sentence.
     Raises:
-        DeviceError: there was no memory; it names the bytes asked for.
+        DeviceError: there was no memory; it names the bytes asked for, where torch does.
     """
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        found = ASKED.search(str(error))
-        if found is None:
+        # Where a recording fails, torch raises for the recording, after the cause.
+        said = "\n".join(map(str, _chain(error)))
+        if found := ASKED.search(said):
+            size = round(float(found[1]) * UNITS[found[2].lower()])
+            needed = f": {size:,} bytes more were needed"
+        elif NO_SIZE.search(said):
+            needed = " on the device"
+        else:
             raise
-        size = round(float(found[1]) * UNITS[found[2].lower()])
-        raise DeviceError(f"out of memory: {size:,} bytes more were needed; {remedy}") from error
+        raise DeviceError(f"out of memory{needed}; {remedy}") from error
+
+
+def let_go(error: BaseException) -> None:
+    """Free what the frames that `error` has passed still hold, such as tensors on a GPU."""
+    for each in _chain(error):
+        traceback.clear_frames(each.__traceback__)
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """`error` and what it came of."""
+    seen: BaseException | None = error
+    while seen is not None:
+        yield seen
+        seen = seen.__cause__ or seen.__context__
