@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 
-from fmsel.artefacts import sha256_array
 from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset, load_dataset
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.selection.split import Split
 
 
@@ -47,17 +47,7 @@ def write_scores(
     arrays["reverse"] = -arrays["self-confidence"]
     arrays |= {name: arrays[name] * np.float32(factor) for name, factor in (scale or {}).items()}
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.0,
-            evidence_seconds={},
-            device="cpu",
-            label_use="formula",
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(array),
-        )
-        for name, array in arrays.items()
+        name: record_of(array, labels_sha256=data.labels_sha256) for name, array in arrays.items()
     }
     dataset = data.describe() | ({"images_sha256": images_sha256} if images_sha256 else {})
     scores = Scores(dataset=dataset, arrays=arrays, records=records)

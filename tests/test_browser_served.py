@@ -6,11 +6,11 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 from browser import PHONE, Pages, overflow, small_targets, violations
+from made_scores import record_of
 from playwright.sync_api import Page, expect
 
-from fmsel.artefacts import sha256_array
 from fmsel.datasets import load_dataset
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.report.served.app import image_app
 from fmsel.report.served.collection import Collection
 from fmsel.report.served.positions import Positions
@@ -28,16 +28,7 @@ def collection() -> Collection:
     """The digits, with their index as a score, on a map where each has a place of its own."""
     digits = load_dataset("digits")
     array = np.arange(len(digits), dtype=np.float32)
-    record = MetricRecord(
-        parameters={},
-        seed=0,
-        seconds=0.0,
-        evidence_seconds={},
-        device="cpu",
-        label_use="none",
-        labels_sha256=digits.labels_sha256,
-        sha256=sha256_array(array),
-    )
+    record = record_of(array, label_use="none", labels_sha256=digits.labels_sha256)
     points = np.stack([np.arange(len(digits)) % WIDTH, np.arange(len(digits)) // WIDTH], axis=1)
     return Collection(
         data=digits,

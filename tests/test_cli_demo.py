@@ -5,10 +5,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 from PIL import Image
 
 import fmsel.experiments.demo
-from fmsel.artefacts import sha256_array
 from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset
 from fmsel.errors import Interrupted
@@ -17,7 +17,7 @@ from fmsel.experiments.compare_groups import Group
 from fmsel.experiments.statistics import Gain
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.metrics.evidence import Settings
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.report.demo import finding
 from fmsel.selection.split import Split
 
@@ -25,16 +25,7 @@ from fmsel.selection.split import Split
 def brightness(data: ImageDataset, settings: Settings) -> Scores:
     """Scores in place of those of a trained ensemble, which has tests of its own."""
     array = data.images.mean(axis=(1, 2, 3), dtype=np.float32)
-    record = MetricRecord(
-        parameters={},
-        seed=settings.seed,
-        seconds=0.0,
-        evidence_seconds={},
-        device="cpu",
-        label_use="formula",
-        labels_sha256=data.labels_sha256,
-        sha256=sha256_array(array),
-    )
+    record = record_of(array, seed=settings.seed, labels_sha256=data.labels_sha256)
     names = ("self-confidence", "epoch-confidence")
     return Scores(
         dataset=data.describe(),

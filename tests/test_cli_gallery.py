@@ -4,12 +4,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 from PIL import Image
 
-from fmsel.artefacts import sha256_array
 from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset, load_dataset
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 
 USES = {"self-confidence": "formula", "conf": "training", "knn-density": "none"}
 
@@ -34,16 +34,7 @@ def score(data: ImageDataset) -> Scores:
     forwards = np.arange(len(data), dtype=np.float32)
     arrays = dict(zip(USES, (forwards, -forwards, forwards), strict=True))
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.0,
-            evidence_seconds={},
-            device="cpu",
-            label_use=use,
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(arrays[name]),
-        )
+        name: record_of(arrays[name], label_use=use, labels_sha256=data.labels_sha256)
         for name, use in USES.items()
     }
     return Scores(dataset=data.describe(), arrays=arrays, records=records)

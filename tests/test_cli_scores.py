@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 from PIL import Image
 
 from fmsel.artefacts import sha256_array
@@ -50,16 +51,8 @@ def write_scores(folder: str, *names: str, low: slice = slice(0)) -> Path:
         arrays[name] = rng.uniform(1, 2, len(data)).astype(np.float32)
         arrays[name][low] = rng.uniform(0, 0.5)
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.1,
-            evidence_seconds={},
-            compute_seconds={"crossfit": 2.0},
-            device="cpu",
-            label_use="formula",
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(array),
+        name: record_of(
+            array, seconds=0.1, compute_seconds={"crossfit": 2.0}, labels_sha256=data.labels_sha256
         )
         for name, array in arrays.items()
     }

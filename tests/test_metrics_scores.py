@@ -6,12 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 
-from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, OptionError, OutputError
 from fmsel.metrics.evidence import Settings
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.catalogue import check_metrics, metric_module, metric_names
 from fmsel.metrics.scores.score import merge, score_dataset
 from fmsel.metrics.scores.summary import default_ranking, rank_correlations
@@ -35,15 +35,12 @@ def scores(*names: str, data: ImageDataset | None = None) -> Scores:
     data = data or dataset()
     arrays = {n: np.arange(len(data), dtype=np.float32) + i for i, n in enumerate(names)}
     records = {
-        name: MetricRecord(
+        name: record_of(
+            array,
             parameters={"crossfit": {"epochs": 5}},
-            seed=0,
             seconds=0.1,
             evidence_seconds={"crossfit": 3.0},
-            device="cpu",
-            label_use="formula",
             labels_sha256=data.labels_sha256,
-            sha256=sha256_array(array),
         )
         for name, array in arrays.items()
     }

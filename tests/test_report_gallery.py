@@ -11,14 +11,14 @@ import numpy.typing as npt
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_scores import record_of
 from matplotlib.figure import Figure
 from matplotlib.image import AxesImage
 from PIL import Image
 from scipy.stats import rankdata
 
-from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.summary import extremes
 from fmsel.report import gallery_page
 from fmsel.report.gallery import (
@@ -62,16 +62,7 @@ def some_scores(uses: dict[str, str], data: ImageDataset) -> Scores:
         for i, name in enumerate(uses)
     }
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.0,
-            evidence_seconds={},
-            device="cpu",
-            label_use=use,
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(arrays[name]),
-        )
+        name: record_of(arrays[name], label_use=use, labels_sha256=data.labels_sha256)
         for name, use in uses.items()
     }
     return Scores(dataset=data.describe(), arrays=arrays, records=records)

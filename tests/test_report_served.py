@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_scores import record_of
 from PIL import Image
 from scipy.stats import rankdata
 from starlette.testclient import TestClient
@@ -58,16 +59,7 @@ def image_set(side: int = 8) -> ImageDataset:
 def scores_of(data: ImageDataset) -> Scores:
     arrays = {name: values.astype(np.float32) for name, values in SCORES.items()}
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0.0,
-            evidence_seconds={},
-            device="cpu",
-            label_use="none",
-            labels_sha256=data.labels_sha256,
-            sha256=sha256_array(array),
-        )
+        name: record_of(array, label_use="none", labels_sha256=data.labels_sha256)
         for name, array in arrays.items()
     }
     return Scores(dataset=data.describe(), arrays=arrays, records=records)

@@ -10,10 +10,10 @@ from cleanlab.rank import get_label_quality_scores
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from made_scores import record_of
 
-from fmsel.artefacts import sha256_array
 from fmsel.errors import OptionError, OutputError
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.categories import (
     EXCEPTION,
     PROTOTYPE,
@@ -28,19 +28,7 @@ from fmsel.metrics.scores.suspects import find_suspects, label_quality
 
 def scores(**arrays: np.ndarray) -> Scores:
     named = {k.replace("_", "-"): np.asarray(v, np.float32) for k, v in arrays.items()}
-    records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
-            seconds=0,
-            evidence_seconds={},
-            device="cpu",
-            label_use="formula",
-            labels_sha256="",
-            sha256=sha256_array(array),
-        )
-        for name, array in named.items()
-    }
+    records = {name: record_of(array) for name, array in named.items()}
     n = len(next(iter(named.values())))
     return Scores(dataset={"dataset": "toy", "n": n}, arrays=named, records=records)
 

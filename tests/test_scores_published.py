@@ -8,13 +8,13 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_scores import record_of
 from scipy.stats import spearmanr
 
-from fmsel.artefacts import sha256_array
 from fmsel.cli.app import main
 from fmsel.datasets import ImageDataset, load_dataset
 from fmsel.errors import ArtefactError, OptionError, OutputError
-from fmsel.metrics.scores import MetricRecord, Scores, published
+from fmsel.metrics.scores import Scores, published
 from fmsel.metrics.scores.catalogue import metric_names
 from fmsel.metrics.scores.published import publish, published_scores
 
@@ -26,16 +26,7 @@ def digits() -> ImageDataset:
 
 def scores(data: ImageDataset, values: np.ndarray) -> Scores:
     array = values.astype(np.float32)
-    record = MetricRecord(
-        parameters={},
-        seed=3,
-        seconds=0.1,
-        evidence_seconds={},
-        device="cpu",
-        label_use="formula",
-        labels_sha256=data.labels_sha256,
-        sha256=sha256_array(array),
-    )
+    record = record_of(array, seed=3, seconds=0.1, labels_sha256=data.labels_sha256)
     return Scores(dataset=data.describe(), arrays={"conf": array}, records={"conf": record})
 
 

@@ -11,16 +11,16 @@ import pytest
 from hypothesis import given
 from hypothesis import settings as effort
 from hypothesis import strategies as st
+from made_scores import record_of
 from matplotlib.figure import Figure
 from matplotlib.text import Annotation
 from PIL import Image
 from scipy.stats import bootstrap, pearsonr, rankdata, spearmanr
 
-from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.datasets.published import PublishedSets
 from fmsel.errors import ArtefactError, OptionError, OutputError
-from fmsel.metrics.scores import MetricRecord, Scores, within_class_percentile
+from fmsel.metrics.scores import Scores, within_class_percentile
 from fmsel.metrics.scores import agreement as under_test
 from fmsel.metrics.scores.agreement import (
     bootstrap_correlations,
@@ -58,16 +58,12 @@ def toy(count: int = N) -> ImageDataset:
 
 def scores(arrays: dict[str, np.ndarray], use: str = "formula", **cost: float) -> Scores:
     records = {
-        name: MetricRecord(
-            parameters={},
-            seed=0,
+        name: record_of(
+            array,
             seconds=0.5,
-            evidence_seconds={},
             compute_seconds={"crossfit": cost[name]} if name in cost else {},
-            device="cpu",
             label_use="none" if name == "density" else use,
             labels_sha256="x",
-            sha256=sha256_array(array),
         )
         for name, array in arrays.items()
     }

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from made_scores import record_of
 
 from fmsel.artefacts import sha256_array
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, DataError, OptionError, OutputError
-from fmsel.metrics.scores import MetricRecord, Scores
+from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.score import merge
 from fmsel.selection.mixed import Mixed
 from fmsel.selection.pool.extremes import Band
@@ -40,16 +41,7 @@ def make_data(labels: list[int], *, name: str = "toy", seed: int = 0) -> ImageDa
 
 def make_scores(data: ImageDataset, label_use: str = "formula") -> Scores:
     array = np.random.default_rng(1).random(len(data)).astype(np.float32)
-    record = MetricRecord(
-        parameters={},
-        seed=0,
-        seconds=0.0,
-        evidence_seconds={},
-        device="cpu",
-        label_use=label_use,
-        labels_sha256=data.labels_sha256,
-        sha256=sha256_array(array),
-    )
+    record = record_of(array, label_use=label_use, labels_sha256=data.labels_sha256)
     return Scores(dataset=data.describe(), arrays={"m": array}, records={"m": record})
 
 
