@@ -103,7 +103,7 @@ def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Sig
 
 
 def test_unusable_device_and_precision_are_refused() -> None:
-    for name in ("nonsense", "meta"):
+    for name in ("nonsense", "meta", "mps"):
         with pytest.raises(DeviceError, match=f"'{name}' is not usable here; try --device cpu"):
             resolve_device(name)
     with pytest.raises(OptionError, match="precision 'fp16' must be one of auto, fp32, bf16"):

@@ -12,7 +12,7 @@ from fmsel.errors import DeviceError, OptionError
 
 Precision = Literal["fp32", "bf16"]
 Execution = Literal["eager", "graph", "compile"]
-KINDS = ("cpu", "cuda", "mps")  # the device types to train on
+KINDS = ("cpu", "cuda")  # the device types to train on; mps has no float64, which sums need
 
 
 def resolve_device(name: str = "auto") -> torch.device:
