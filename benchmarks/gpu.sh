@@ -11,6 +11,7 @@
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
 KEKMODEL=${KEKMODEL:+$(realpath "$KEKMODEL")} USB=${USB:+$(realpath "$USB")}
+images=(--dataset cifar10 --data-root "$data_root")
 mkdir -p "$2" && cd "$2" || exit 1
 
 piece() { # piece NAME COMMAND...: run it once, within the time that is left; failures are kept
@@ -57,20 +58,20 @@ others=(${KEKMODEL:+--kekmodel "$KEKMODEL"} ${USB:+--usb "$USB"})
 [ "${#others[@]}" -gt 0 ] &&
     piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 200 \
         --out side-by-side.json
-piece split0 fmsel split --random --per-class 4 --out splits/few.json --force
+piece split0 fmsel split "${images[@]}" --random --per-class 4 --out splits/few.json --force
 piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps 1500 \
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
-piece split fmsel split --random --per-class 25 --force
+piece split fmsel split "${images[@]}" --random --per-class 25 --force
 # The aim of `fast`: 94 % in 15 minutes from 250 labels, or within 1.5 points of the same network
 # with all 50,000 labels.
 for seed in 0 1 2; do
-    piece "split-fast-$seed" fmsel split --random --per-class 25 --seed "$seed" \
+    piece "split-fast-$seed" fmsel split "${images[@]}" --random --per-class 25 --seed "$seed" \
         --out "splits/fast-$seed.json" --force
     train "fast-$seed" "splits/fast-$seed.json" --preset fast --seed "$seed"
 done
-piece split-all fmsel split --random --per-class 5000 --out splits/all.json --force
+piece split-all fmsel split "${images[@]}" --random --per-class 5000 --out splits/all.json --force
 train fast-all splits/all.json --preset fast --supervised-only
 # Which rule and schedule learn most in 20,000 steps, judged on training images that are held out.
 piece fast-recipe python "$here/fast_recipe.py" cifar10 --data-root "$data_root" --out fast-recipe

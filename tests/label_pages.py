@@ -46,6 +46,7 @@ def digits() -> ImageDataset:
 
 @pytest.fixture
 def label_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working folder."""
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -171,7 +172,7 @@ class Server:
 
 
 @pytest.fixture
-def server(pages: Pages) -> Iterator[Server]:
+def server(pages: Pages, label_folder: Path) -> Iterator[Server]:
     make_split(10)
     started = Server()
     yield started

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
@@ -32,7 +33,14 @@ TINY = FixMatchConfig(arch="small-conv-4", steps=12, batch=4, mu=2)
 
 
 class DeviceAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Fails where an operation is given or gives a tensor of another device."""
+    """Fails where an operation works on another device too, waits for this one, or draws."""
+
+    INDEXING = (
+        "aten::index.Tensor",
+        "aten::index_put",
+        "aten::index_put_",
+        "aten::_index_put_impl_",
+    )
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
@@ -45,6 +53,10 @@ class DeviceAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
         args: Sequence[Any] = (),
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
+        assert torch.Tag.nondeterministic_seeded not in func.tags, f"{func} draws"
+        if func.name() in self.INDEXING:
+            dtypes = {each.dtype for each in args[1] if each is not None}
+            assert not dtypes & {torch.bool, torch.uint8}, f"{func} waits for a mask"
         result = func(*args, **(kwargs or {}))
         for each in tree_leaves((args, kwargs, result)):
             if isinstance(each, Tensor):
@@ -54,9 +66,10 @@ class DeviceAlone(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 class NoHostData(TorchFunctionMode):
-    """Fails where a tensor is made of numbers on the host, which no dispatch mode sees."""
+    """Fails where numbers of the host become a tensor, which no dispatch mode sees."""
 
     MAKERS = (torch.tensor, torch.as_tensor, torch.asarray, torch.from_numpy, Tensor.new_tensor)
+    INDEXING = (Tensor.__getitem__, Tensor.__setitem__)
 
     def __torch_function__(
         self,
@@ -66,6 +79,10 @@ class NoHostData(TorchFunctionMode):
         kwargs: Mapping[str, Any] | None = None,
     ) -> Any:
         assert func not in self.MAKERS, f"{func} copies from the host"
+        if func in self.INDEXING:
+            places = args[1] if isinstance(args[1], tuple) else (args[1],)
+            lists = [each for each in places if isinstance(each, list)]
+            assert not lists, f"{func} copies the list {lists} from the host"
         return func(*args, **(kwargs or {}))
 
 
@@ -148,6 +165,12 @@ def assert_alone(made: Session) -> None:
         lambda images: images.new_tensor([1.0, 2.0, 3.0]),
         lambda images: images.to("cpu"),
         lambda images: torch.unique(images),
+        lambda images: images[[0, 1]],
+        lambda images: images.__setitem__([0, 1], 2.0),
+        lambda images: images.__setitem__(images > 0, images),
+        lambda images: torch.rand(3, device=DEVICE),
+        lambda images: F.dropout(images),
+        lambda images: images.multinomial(2),
     ],
 )
 def test_mistakes_are_seen(mistake: Any) -> None:

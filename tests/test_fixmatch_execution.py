@@ -12,7 +12,12 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
 from fmsel.training.augment.strong import make_strong, strong_names
-from fmsel.training.engine.device import Execution, configure_backends, resolve_execution
+from fmsel.training.engine.device import (
+    Execution,
+    configure_backends,
+    resolve_device,
+    resolve_execution,
+)
 
 CPU = torch.device("cpu")
 TINY = FixMatchConfig(
@@ -106,7 +111,7 @@ def test_replayed_steps_are_the_eager_ones(
     execution: Execution, changes: dict[str, object], deterministic: bool, supervised_only: bool
 ) -> None:
     config = dataclasses.replace(TINY, **changes)  # type: ignore[arg-type]
-    configure_backends(torch.device("cuda"), deterministic)
+    configure_backends(resolve_device("cuda"), deterministic)
     try:
         eager, other = (
             session("cuda", way, config, supervised_only) for way in ("eager", execution)

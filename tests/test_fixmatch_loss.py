@@ -13,7 +13,16 @@ from fmsel.errors import OptionError
 from fmsel.fixmatch.batches import EpochSampler
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.loss import fixmatch_loss, supervised_loss
-from fmsel.fixmatch.presets import CPU, CPU_TINY, PAPER, PRESETS, configure, preset, preset_name
+from fmsel.fixmatch.presets import (
+    CPU,
+    CPU_TINY,
+    FAST,
+    PAPER,
+    PRESETS,
+    configure,
+    preset,
+    preset_name,
+)
 from fmsel.fixmatch.rules import PseudoLabels, RuleContext, WeakView, make_rule, rule_names
 
 CPU_DEVICE = torch.device("cpu")
@@ -97,6 +106,15 @@ def test_config_round_trip(name: str, side: int) -> None:
     assert FixMatchConfig.from_dict(config.as_dict()) == config
     assert preset_name(config, side) == name
     assert preset_name(dataclasses.replace(config, lr=0.123), side) is None
+
+
+def test_fast_is_the_papers_network_on_a_tenth_of_the_steps() -> None:
+    changed = {"steps": 100_000, "rule": "freematch", "schedule": "sgdr", "eval_every": 500}
+    assert dataclasses.replace(PAPER, **changed) == FAST  # type: ignore[arg-type]
+    rate = FAST.learning_rate
+    assert rate(0) == PAPER.lr
+    assert rate(50_000) == pytest.approx(PAPER.lr / 2)
+    assert rate(99_999) == pytest.approx(0, abs=1e-9)
 
 
 def test_presets_follow_device_and_size() -> None:

@@ -103,11 +103,18 @@ def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Sig
 
 
 def test_unusable_device_and_precision_are_refused() -> None:
-    for name in ("nonsense", "meta", "mps"):
+    for name in ("nonsense", "meta"):
         with pytest.raises(DeviceError, match=f"'{name}' is not usable here; try --device cpu"):
             resolve_device(name)
     with pytest.raises(OptionError, match="precision 'fp16' must be one of auto, fp32, bf16"):
         resolve_precision("fp16", torch.device("cpu"))
+
+
+def test_a_device_without_float64_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    place = SimpleNamespace(device=torch.device("mps"))
+    monkeypatch.setattr(torch, "empty", lambda *size, device: place)
+    with pytest.raises(DeviceError, match="'mps' is not usable here; try --device cpu"):
+        resolve_device("mps")
 
 
 def test_on_a_gpu_fp32_is_fp32(monkeypatch: pytest.MonkeyPatch) -> None:

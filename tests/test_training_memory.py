@@ -3,7 +3,7 @@
 import gc
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +20,7 @@ from fmsel.fixmatch.run.job import Job, Options
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.random import Random
 from fmsel.selection.split import Split, make_split
+from fmsel.training.engine import capture
 from fmsel.training.engine.capture import Captured
 from fmsel.training.engine.memory import let_go, memory_errors
 
@@ -53,7 +54,9 @@ def test_other_errors_are_left_alone() -> None:
     "said",
     [
         "CUDA error: out of memory\nCUDA kernel errors might be asynchronously reported",
+        "CUDA driver error: out of memory",
         "CUDA error: CUBLAS_STATUS_ALLOC_FAILED when calling `cublasCreate(handle)`",
+        "cuDNN error: CUDNN_STATUS_INTERNAL_ERROR_DEVICE_ALLOCATION_FAILED",
     ],
 )
 def test_a_device_that_names_no_bytes_is_understood(said: str) -> None:
@@ -69,6 +72,14 @@ def test_what_a_recording_failed_of_is_found() -> None:
             raise torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.50 MiB.")
         finally:
             raise RuntimeError("operation failed due to a previous error during capture")
+
+
+def test_what_happens_while_another_error_is_handled_is_itself() -> None:
+    with pytest.raises(RuntimeError, match=r"^shapes differ$"), memory_errors("buy some"):
+        try:
+            raise MemoryError("Unable to allocate 1.5 GiB")
+        except MemoryError:
+            raise RuntimeError("shapes differ") from None
 
 
 class Big:
@@ -124,7 +135,10 @@ def some_split(data: ImageDataset) -> Split:
     return make_split(data, Random(), batch_size=12, seed=0)
 
 
-def test_a_run_that_records_ends_when_it_is_dropped() -> None:
+def test_a_run_that_records_ends_when_it_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(capture, "_stream_to_record", lambda device: None)
+    monkeypatch.setattr(Captured, "_run", lambda self, learn, inputs, stream: learn(*inputs))
     data = some_images()
     inputs = prepare_inputs(some_split(data), data, None, torch.device("cpu"))
     for _ in range(2):  # what torch imports at the first one keeps its frames
@@ -133,6 +147,7 @@ def test_a_run_that_records_ends_when_it_is_dropped() -> None:
                 inputs, data.weak, TINY, seed=0, supervised_only=False, precision="fp32"
             )
             session.captured = Captured(torch.device("cuda"))
+            session.advance()
             dropped = weakref.ref(session)
             del session
             freed = dropped() is None

@@ -150,6 +150,12 @@ def test_images_too_small_are_refused(arch: str) -> None:
         build(arch, image_side=7)
 
 
+@pytest.mark.parametrize("arch", ["wrn-28-1", "small-conv-8", "resnet9-8"])
+def test_no_layer_is_refused_where_bits_must_be_equal(arch: str) -> None:
+    """torch.use_deterministic_algorithms lists it: no deterministic gradient on a GPU."""
+    assert not any(isinstance(each, nn.AdaptiveMaxPool2d) for each in build(arch).modules())
+
+
 @given(
     seed=st.integers(0, 2**16),
     side=st.integers(1, 5),

@@ -230,7 +230,9 @@ class Session:
                 "mask_rate": means.mask_rate,
                 "pseudo_label_accuracy": means.pseudo_label_accuracy,
                 "largest_class_share": means.largest_class_share,
-                "lr": self.learner.schedule(self.step, self.learner.past_losses),
+                "lr": self.learner.schedule(
+                    min(self.step, self.config.steps - 1), self.learner.past_losses
+                ),
                 "images_per_s": rate * self.images_per_step,
                 "it_per_s": rate,
                 "seconds": now,

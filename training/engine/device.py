@@ -37,6 +37,8 @@ def resolve_device(name: str = "auto") -> torch.device:
     if device.type == "cuda":
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
+        # What deterministic runs need; torch up to 2.9 reads it once, at the first matrix product.
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     return device
 
 
@@ -85,8 +87,6 @@ def configure_backends(device: torch.device, deterministic: bool) -> None:
     """
     if device.type != "cuda":
         return
-    # Torch up to 2.9 reads this once, at the first product of matrices in the process.
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
 
@@ -111,9 +111,7 @@ def device_name(device: torch.device) -> str:
     """What a record says of the device, such as "NVIDIA H100" or "cpu, 2 threads, <model>"."""
     if device.type == "cuda":
         return torch.cuda.get_device_name(device)
-    if device.type == "cpu":
-        return f"cpu, {torch.get_num_threads()} threads{_cpu_model()}"
-    return str(device)
+    return f"cpu, {torch.get_num_threads()} threads{_cpu_model()}"
 
 
 def _unusable(name: str) -> DeviceError:

@@ -11,7 +11,10 @@ from fmsel.errors import DeviceError
 # 4096 bytes"), and numpy ("Unable to allocate 1.5 GiB").
 ASKED = re.compile(r"(?:tried|unable) to allocate ([\d.]+) (bytes|[KMGT]iB)", re.IGNORECASE)
 # As CUDA and its libraries say it, without a size.
-NO_SIZE = re.compile(r"CUDA error: out of memory|(?:CUBLAS|CUDNN)_STATUS_ALLOC_FAILED")
+NO_SIZE = re.compile(
+    r"CUDA (?:driver )?error: out of memory|"
+    r"CUBLAS_STATUS_ALLOC_FAILED|CUDNN_STATUS_\w*ALLOC\w*_FAILED"
+)
 UNITS = {"bytes": 1, "kib": 2**10, "mib": 2**20, "gib": 2**30, "tib": 2**40}
 
 
@@ -27,8 +30,9 @@ def memory_errors(remedy: str) -> Iterator[None]:
     try:
         yield
     except (RuntimeError, MemoryError) as error:
-        # Where a recording fails, torch raises for the recording, after the cause.
-        said = "\n".join(map(str, _chain(error)))
+        said = str(error)
+        if "capture" in said:  # the recording of a graph failed; what of is said before
+            said = "\n".join(map(str, _chain(error)))
         if found := ASKED.search(said):
             size = round(float(found[1]) * UNITS[found[2].lower()])
             needed = f": {size:,} bytes more were needed"
