@@ -4,7 +4,7 @@
 #   benchmarks/gpu.sh DATA_ROOT OUT [SECONDS]
 #
 # Gives up after SECONDS (540 by default) and is simply called again until it prints "all done".
-# A piece that is finished leaves OUT/<piece>.log and is not run again; a training run that is cut
+# A piece that is finished or has failed leaves OUT/<piece>.log and is not run again; a training run that is cut
 # off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a torchvision root.
 # Needs fmsel[dp] and the tests' packages installed, and for the mode compile a C compiler.
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
@@ -79,4 +79,5 @@ piece weak-gradient python "$here/weak_gradient.py" cifar10 --data-root "$data_r
     --labels 250 --seeds 3 --preset paper --steps 20000 --out weak-gradient
 # The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end.
 train paper-250 splits/random.json --preset paper
+failed=$(grep -l "^FAILED" ./*.log) && echo "all done, but for" $failed && exit 1
 echo "all done"
