@@ -3,10 +3,10 @@
 #
 #   benchmarks/gpu.sh DATA_ROOT OUT [SECONDS]
 #
-# Gives up after SECONDS (540 by default) and is simply called again until it prints "all done".
-# A piece that is finished or has failed leaves OUT/<piece>.log and is not run again; a training run that is cut
-# off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a torchvision root.
-# Needs fmsel[dp] and the tests' packages installed, and for the mode compile a C compiler.
+# Gives up after SECONDS (540 by default) and is simply called again until it prints "all done". A
+# piece that is finished or has failed leaves OUT/<piece>.log and is not run again; a training run
+# that is cut off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
+# torchvision root. Needs fmsel[dp], the tests' packages and, for the mode compile, a C compiler.
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
