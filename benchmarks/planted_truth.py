@@ -88,7 +88,7 @@ def show(measured: Mapping[str, Aucs], seeds: int) -> None:
             for name, aucs in groups.items()
         ]
         table.add_row(metric, metric_module(metric).LABEL_USE, *cells)
-    Console().print(table)
+    Console(width=120).print(table)
 
 
 def record(measured: Mapping[str, Aucs], failed: Mapping[str, str], seeds: int) -> dict[str, Any]:
