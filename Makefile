@@ -10,7 +10,7 @@ demo: .venv/installed
 	$(BIN)/fmsel demo --out demo --force
 
 test: .venv/installed
-	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 check: lint types
 

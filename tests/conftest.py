@@ -1,6 +1,7 @@
 """Shared fixtures; also says which copy of fmsel the run is about."""
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -24,7 +25,14 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests marked gpu are skipped where there is none."""
+    """Tests marked gpu are skipped where there is none; files that take long come first.
+
+    Those are files with tests marked slow, then those with many tests: whatever runs last runs
+    beside nothing.
+    """
+    slow = {item.path for item in items if "slow" in item.keywords}
+    count = Counter(item.path for item in items)
+    items.sort(key=lambda item: (item.path not in slow, -count[item.path], item.path))
     if torch.cuda.is_available():
         return
     for item in items:
