@@ -5,7 +5,7 @@ import os
 import pickle
 import signal
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
@@ -267,9 +267,10 @@ def lone_worker() -> Iterator[Client]:
         yield client
 
 
-def local_cluster(workers: int) -> LocalCluster:
+@contextmanager
+def local_cluster(workers: int) -> Iterator[LocalCluster]:
     """Processes of this machine that can be killed without a word in the log."""
-    return LocalCluster(
+    started = LocalCluster(
         n_workers=workers,
         threads_per_worker=1,
         host="127.0.0.1",
@@ -277,6 +278,12 @@ def local_cluster(workers: int) -> LocalCluster:
         memory_limit=0,
         silence_logs=logging.CRITICAL,
     )
+    try:
+        yield started
+    finally:
+        # At its very end `close` asks about workers that it may have never listed, if they died.
+        with suppress(KeyError):
+            started.close()
 
 
 def test_a_scheduler_is_found_by_its_address(cluster: LocalCluster) -> None:
