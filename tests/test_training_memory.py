@@ -178,7 +178,9 @@ def test_a_failed_run_gives_its_memory_to_the_others(
     jobs = [Job(split=split, out=tmp_path / name, seed=0) for name in ("first", "second")]
     finished = []
     with no_collection(), pytest.raises(DeviceError, match="2,097,152 bytes more were needed"):
-        for job, _ in loop.train_jobs(jobs, data, None, TINY, Options(progress=False), together=2):
+        for job, _ in loop.train_jobs(
+            jobs, data, None, TINY, Options(device="cpu", progress=False), together=2
+        ):
             finished.append(job.out.name)
     assert finished == ["second"]
     assert seen == [True]

@@ -1,4 +1,4 @@
-"""Running out of memory, said in one sentence."""
+"""Running out of memory: said in one sentence, and given back where it is kept by an error."""
 
 import re
 import traceback
