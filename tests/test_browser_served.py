@@ -2,6 +2,7 @@
 
 import threading
 from collections.abc import Iterator
+from contextlib import contextmanager
 
 import numpy as np
 import pytest
@@ -49,18 +50,22 @@ def counted(label: int) -> str:
 
 @pytest.fixture(scope="module")
 def url() -> Iterator[str]:
-    yield from served(SHOWN)
+    with served(SHOWN) as address:
+        yield address
 
 
+@contextmanager
 def served(shown: Collection) -> Iterator[str]:
     """The address, without the last slash."""
     listener, access = listen("127.0.0.1", 0)
     app = image_app(shown, access)
     thread = threading.Thread(target=serve, args=(app, listener))
     thread.start()
-    yield access.url.rstrip("/")
-    app.state.server.should_exit = True
-    thread.join()
+    try:
+        yield access.url.rstrip("/")
+    finally:
+        app.state.server.should_exit = True
+        thread.join()
 
 
 def focused(page: Page) -> str:
@@ -224,8 +229,9 @@ def test_what_is_missing_is_said(pages: Pages, url: str) -> None:
     pages.expected.append("422")
     page = pages.open(f"{url}/?class=cow")
     expect(page.get_by_role("alert")).to_have_text("there is no class 'cow' in digits")
-    for plain in served(Collection(data=SHOWN.data, no_map="There is no map: no embeddings.")):
+    with served(Collection(data=SHOWN.data, no_map="There is no map: no embeddings.")) as plain:
         page = pages.open(f"{plain}/?view=map")
         expect(page.get_by_role("alert")).to_have_text("There is no map: no embeddings.")
         page.get_by_role("link", name="Gallery").click()
         expect(page.get_by_role("alert")).to_be_hidden()
+        pages.close()  # it may still be asking for thumbnails
