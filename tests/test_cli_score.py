@@ -12,13 +12,15 @@ import pytest
 from PIL import Image
 
 from fmsel.cli.app import main
+from fmsel.metrics.evidence.network import recipe
 from fmsel.metrics.scores import Scores
 
 
 @pytest.fixture(autouse=True)
 def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty working folder, wide enough a terminal for one-line sentences."""
+    """An empty working folder, a terminal wide enough for one-line sentences, short trainings."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(recipe, "MIN_STEPS", 10)
     monkeypatch.setenv("COLUMNS", "300")
     return tmp_path
 
@@ -168,7 +170,7 @@ def test_many_metrics_leave_their_correlations_to_the_report(
     image_folder(Path("pets"))
     free = ["knn-density", "lof", "ssl-prototype", "isolation-forest"]
     words = [
-        w for name in (*free, "leave-one-out", "noise-tolerance", "aum") for w in ("--metric", name)
+        w for name in (*free, "leave-one-out", "forgetting", "aum") for w in ("--metric", name)
     ]
     assert main(["score", "./pets", *words]) == 0
     said = capsys.readouterr().out
