@@ -28,10 +28,10 @@ docs: .venv/installed
 	$(BIN)/sphinx-build -W --keep-going -n -q -b html docs docs/_build/html
 	@echo "wrote docs/_build/html/index.html"
 
-# Python compiles what is imported; pip would compile all of torch, for over a minute.
 .venv/installed: pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-compile -e '.[dev]'
+	@$(BIN)/python -m compileall -qq -j 0 .venv/lib || true  # pip would do it on one core
 	touch $@
 
 clean:

@@ -4,7 +4,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import rankdata
 
 FloatArray = npt.NDArray[np.floating]
 
@@ -19,6 +18,8 @@ def percentile(scores: FloatArray) -> npt.NDArray[np.float64]:
     Returns:
         (N,), 0 = the worst outlier, 1 = the best prototype.
     """
+    from scipy.stats import rankdata  # a second to import, and few commands rank
+
     return np.asarray((rankdata(scores) - 0.5) / max(len(scores), 1))
 
 
