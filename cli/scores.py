@@ -64,7 +64,7 @@ def report(
     """
     from fmsel.metrics.scores.quality import bootstrap_work, measure_quality
     from fmsel.metrics.scores.reference import load_references
-    from fmsel.metrics.scores.summary import made_with_other_labels
+    from fmsel.metrics.scores.summary import made_with_other_labels, provenances
     from fmsel.progress import progress_bar
     from fmsel.report.scores import check_report, quality_tables, report_notes, write_report
 
@@ -76,7 +76,7 @@ def report(
     with progress_bar("resamples", bootstrap_work(references), "resamples") as advance:
         quality = measure_quality(scores, data.labels, references, sets, advance)
     changed = made_with_other_labels(scores, data.labels_sha256)
-    notes = report_notes(quality, references, changed)
+    notes = report_notes(quality, references, changed, provenances(scores))
     write_report(quality, f"Metrics of {data.name}, {len(data):,} images", notes, folder, force)
     console = Console(highlight=False, markup=False)
     for table in quality_tables(quality):
@@ -122,8 +122,12 @@ def categories(
     console = Console(highlight=False, markup=False)
     command = f"fmsel score {data.source.arguments()}"
     for kind, roles in missing_roles(scores).items():
-        needed = " and ".join(f"one of {', '.join(ROLES[role])}" for role in roles)
+        needed = " and ".join(_one_of(ROLES[role]) for role in roles)
         words = " ".join(f"--metric {ROLES[role][0]}" for role in roles)
+        ranked = [ROLES[role][0] for role in roles if ROLES[role][0] in scores.arrays]
+        if ranked:
+            needed += f" as scores, and {path} holds published ranks of {', '.join(ranked)}"
+            words += " --force"
         console.print(f"no {kind}s: they need {needed}; `{command} {words} --out {path}` adds them")
     if len(scores.arrays) == 1:
         console.print("a single metric has nothing to agree with: canonical prototypes say little")
@@ -277,6 +281,10 @@ def _crossfit_seed(scores: "Scores") -> int:
     """The seed of the ensemble that was scored with; 0 where there was none."""
     seeds = [r.seed for r in scores.records.values() if "crossfit" in r.parameters]
     return seeds[0] if seeds else 0
+
+
+def _one_of(metrics: Sequence[str]) -> str:
+    return metrics[0] if len(metrics) == 1 else f"one of {', '.join(metrics)}"
 
 
 def _print(

@@ -11,7 +11,7 @@ from PIL import Image
 
 from fmsel.datasets import ImageDataset
 from fmsel.metrics.scores import Scores, typical_first
-from fmsel.metrics.scores.summary import default_ranking, ranking_name
+from fmsel.metrics.scores.summary import default_ranking, provenances, ranking_name
 from fmsel.report.figure import MARGIN, TEXT_SIZE, TITLE_SIZE, new_figure, plain, set_heading
 
 BETWEEN = 0.5  # cells between the two halves
@@ -38,11 +38,13 @@ class Ranking:
         name: a metric, or several whose percentiles are averaged.
         scores: (N,), higher = more prototypical.
         label_use: "none", "training" or "formula".
+        published: where ranks that came with fmsel are from; empty for scores made by the user.
     """
 
     name: str
     scores: npt.NDArray[np.floating]
     label_use: str
+    published: Sequence[str] = ()
 
     @property
     def reads(self) -> str:
@@ -80,13 +82,25 @@ def rankings(
     """
     if metrics:
         return [
-            Ranking(name=m, scores=scores.array(m), label_use=scores.records[m].label_use)
+            Ranking(
+                name=m,
+                scores=scores.array(m),
+                label_use=scores.records[m].label_use,
+                published=provenances(scores, [m]),
+            )
             for m in metrics
         ]
     ranking, used = default_ranking(scores, labels)
     uses = {scores.records[m].label_use for m in used}
     most = next(use for use in READS if use in uses)
-    return [Ranking(name=ranking_name(used), scores=ranking, label_use=most)]
+    return [
+        Ranking(
+            name=ranking_name(used),
+            scores=ranking,
+            label_use=most,
+            published=provenances(scores, used),
+        )
+    ]
 
 
 def gallery_rows(data: ImageDataset, scores: npt.NDArray[np.floating], k: int) -> list[Row]:

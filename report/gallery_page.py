@@ -75,6 +75,7 @@ def gallery_pages(
             title=f"The ends of every class of {data.name}",
             rankings=ranked,
             k=k,
+            published=list(dict.fromkeys(said for one in ranked for said in one.published)),
             classes=[_class(data, ranked, rows) for rows in classes[start : start + each]],
             first=start + 1,
             total=len(classes),
@@ -112,5 +113,10 @@ def _tile(data: ImageDataset, ranking: Ranking, row: Row, index: int) -> Tile:
         index=str(index) if name == str(index) else f"{index} ({name})",
         label=data.class_names[label] if label >= 0 else "no label",
         rank=f"{row.ranks[index]:,} of {row.count:,}",
-        score=f"{ranking.scores[index]:.4g}",
+        score=_number(float(ranking.scores[index])),
     )
+
+
+def _number(score: float) -> str:
+    """Four digits, or all before the point: published ranks differ in the last."""
+    return f"{score:.4g}" if abs(score) < 10_000 else f"{score:,.0f}"

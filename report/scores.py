@@ -122,12 +122,16 @@ def matrix_tables(quality: Quality) -> list[Table]:
 
 
 def report_notes(
-    quality: Quality, references: Sequence[Reference], changed: Sequence[str]
+    quality: Quality,
+    references: Sequence[Reference],
+    changed: Sequence[str],
+    published: Sequence[str] = (),
 ) -> list[str]:
     """What the figures are, one sentence each.
 
     Args:
         changed: metrics that were made with other labels than the data set has now.
+        published: where ranks that came with fmsel are from.
     """
     said = [
         "Within class: ranks are taken within each class (images without a label are one), then "
@@ -151,6 +155,10 @@ def report_notes(
             "learned from labels; formula: it reads the image's own label too), so a choice made "
             "by it shows what is possible."
         )
+    said += [
+        f"Ranks that came with fmsel, not scores, so Pearson's correlation is of ranks too: {each}"
+        for each in published
+    ]
     if changed:
         said.append(f"Made with other labels than the images have now: {', '.join(changed)}.")
     return said
@@ -251,7 +259,7 @@ def _cost_points(quality: Quality) -> tuple[dict[str, tuple[float, Estimate]], s
         name, rows = next(iter(quality.references.items()))
         found = {m: row.overall for m, row in rows.items() if m != CONSENSUS}
     else:
-        name = "the consensus of the other metrics (no reference was given)"
+        name = "the consensus of the others (no reference)"
         found = {m: Estimate(value, value, value) for m, value in quality.with_others.items()}
     points = {
         m: (seconds, estimate)

@@ -117,15 +117,15 @@ def test_report_of_images_without_labels(capsys: pytest.CaptureFixture[str]) -> 
 
 def test_categories_say_what_is_missing(capsys: pytest.CaptureFixture[str]) -> None:
     image_folder(Path("pets"))
-    path = str(write_scores("./pets", "conf", "self-confidence"))
+    path = str(write_scores("./pets", "knn-density", "self-confidence"))
     assert main(["scores", "categories", path]) == 0
     out = capsys.readouterr().out
-    assert "no memorized exceptions: they need one of epoch-confidence" in out
-    assert f"pets --metric noise-tolerance --out {path}` adds them" in out
+    assert "no memorized exceptions: they need one of conf, agr;" in out
+    assert f"pets --metric conf --out {path}` adds them" in out
     found = rows("scores/pets-categories.csv")
     assert [row["index"] for row in found] == [str(i) for i in range(54)]
     assert {row["class"] for row in found} == {"cat", "dog"}
-    assert {row["category"] for row in found} <= {"", "canonical prototype"}
+    assert {row["category"] for row in found} <= {"", "canonical prototype", "uncommon submode"}
     assert "pets-categories.csv already exists" in refusal(capsys, "categories", path)
     assert "ends in .csv or .json" in refusal(capsys, "categories", path, "--out", "a.txt")
 

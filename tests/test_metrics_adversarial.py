@@ -358,6 +358,6 @@ def test_bad_data_is_refused_before_any_work(small: ImageDataset) -> None:
     alike = dataclasses.replace(small, labels=np.zeros(100, np.int64), class_names=("0",))
     with pytest.raises(DataError, match="has 1 class, so no change of an image leaves it"):
         score_dataset(alike, ["adv"], CPU)
-    unlabelled = dataclasses.replace(small, labels=np.full(100, -1))
+    unlabelled = dataclasses.replace(small, labels=np.full(100, -1), class_names=())
     with pytest.raises(DataError, match="images without a label"):
         score_dataset(unlabelled, ["adv-linf"], CPU)

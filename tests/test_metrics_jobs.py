@@ -42,12 +42,19 @@ class Part:
 Log = list[str]
 
 
-def kind(monkeypatch: pytest.MonkeyPatch, log: Log, name: str, work: float, *needs: str) -> None:
+def kind(
+    monkeypatch: pytest.MonkeyPatch,
+    log: Log,
+    name: str,
+    work: float,
+    *needs: str,
+    names: Mapping[Job, str] | None = None,
+) -> None:
     """A kind of evidence that only writes down when it was planned and made."""
 
     def plan(data: ImageDataset, settings: Settings) -> Plan:
         log.append(f"plan {name}")
-        return Plan(what=f"{name} things", work={(): work}, needs=needs)
+        return Plan(what=f"{name} things", work={(): work}, needs=needs, names=names or {})
 
     def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, Any]) -> Part:
         log.append(f"make {name}")
@@ -87,9 +94,14 @@ def test_long_work_is_announced_with_its_time_and_short_work_is_not(
     assert said == [
         "to do: brief: brief things; about 1 s",
         "to do: hour: hour things; about 60 min",
-        "in all about 60 min on this machine; finished jobs are kept, so the same command goes on "
-        "after Ctrl-C",
+        "in all about 60 min on this machine",
     ]
+    kind(monkeypatch, [], "hour", 18_000_000, names={(): "not in the cache"})
+    gather(small, ["hour"], settings)
+    assert said[-1] == (
+        "in all about 60 min on this machine; finished jobs are kept, so the same command goes on "
+        "after Ctrl-C"
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """Prototypes, exceptions, submodes and suspects: planted ones are found; cleanlab agrees."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,8 @@ from hypothesis import strategies as st
 from made_scores import record_of
 
 from fmsel.errors import OptionError, OutputError
+from fmsel.experiments.planted import planted_digits
+from fmsel.metrics.evidence import Settings
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.categories import (
     EXCEPTION,
@@ -23,6 +26,7 @@ from fmsel.metrics.scores.categories import (
     submodes,
 )
 from fmsel.metrics.scores.export import write_rows
+from fmsel.metrics.scores.score import score_dataset
 from fmsel.metrics.scores.suspects import find_suspects, label_quality
 
 
@@ -34,7 +38,7 @@ def scores(**arrays: np.ndarray) -> Scores:
 
 
 def planted(seed: int) -> tuple[Scores, np.ndarray, np.ndarray]:
-    """Two classes of 200: 0-14 a submode, 15-24 rare but scattered, 25-29 known by heart.
+    """Two classes of 200: 0-14 a submode, 15-24 rare but scattered, 25-29 with another's label.
 
     Images 195-199 are the best by every metric.
     """
@@ -56,9 +60,9 @@ def planted(seed: int) -> tuple[Scores, np.ndarray, np.ndarray]:
 
     rare, heart = place < 25, (place >= 25) & (place < 30)
     made = scores(
-        epoch_confidence=column(high=heart),
+        epoch_confidence=column(low=heart),
         self_confidence=column(high=rare, low=heart),
-        conf=column(high=rare),
+        conf=column(high=rare | heart),
         noise_tolerance=column(low=rare),
     )
     return made, labels, features
@@ -96,10 +100,36 @@ def test_three_of_the_five_speak_for_all() -> None:
 def test_missing_roles_are_said_and_nothing_is_guessed() -> None:
     made, labels, features = planted(0)
     only = scores(self_confidence=made.array("self-confidence"), conf=made.array("conf"))
-    assert missing_roles(only) == {EXCEPTION: ("fitted",), SUBMODE: ("rare",)}
+    assert missing_roles(only) == {SUBMODE: ("rare",)}
+    assert missing_roles(scores(aum=made.array("conf"))) == {
+        EXCEPTION: ("sure", "unseen"),
+        SUBMODE: ("believed", "rare"),
+    }
     assert missing_roles(made) == {}
     found = categorise(only, labels, features)
-    assert set(found.category) <= {"", PROTOTYPE}
+    assert SUBMODE not in found.category
+
+
+def test_ranks_tell_no_belief() -> None:
+    made, labels, features = planted(0)
+    records = {name: replace(each, published="elsewhere") for name, each in made.records.items()}
+    ranks = replace(made, records=records)
+    assert missing_roles(ranks) == {SUBMODE: ("believed",)}
+    found = categorise(ranks, labels, features)
+    assert SUBMODE not in found.category and EXCEPTION in found.category
+
+
+@pytest.mark.slow
+def test_exceptions_have_labels_that_sure_networks_do_not_give() -> None:
+    """Of digits with 5 % flipped labels; an image is among them by chance with 1 in 20."""
+    data, truth = planted_digits(0)
+    some = np.arange(0, len(data), 3)
+    data = replace(data, images=data.images[some], labels=data.labels[some], ids=data.ids[some])
+    flipped = np.isin(some, truth.groups["flipped"])
+    made = score_dataset(data, ["self-confidence", "conf", "agr"], settings=Settings(device="cpu"))
+    found = categorise(made, data.labels, None).category == EXCEPTION
+    assert found.sum() >= 3
+    assert flipped[found].mean() > 0.8
 
 
 def two_clouds() -> tuple[np.ndarray, np.ndarray]:

@@ -63,8 +63,16 @@ def test_a_published_file_becomes_a_scores_file(
     assert "made by a test on one machine" in " ".join(capsys.readouterr().out.split())
     made = Scores.load(out)
     assert made.records["conf"].seed == 3
+    assert made.records["conf"].published == "made by a test on one machine"
     assert spearmanr(made.array("conf"), values).statistic == pytest.approx(1)
     made.check(digits, "s.npz")
+    stem, folder = tmp_path / "g", tmp_path / "r"
+    assert main(["gallery", str(out), "--metric", "conf", "--out", str(stem)]) == 0
+    assert main(["scores", "report", str(out), "--out", str(folder)]) == 0
+    for page in (stem.with_suffix(".html"), folder / "report.html"):
+        said = " ".join(page.read_text().split())
+        assert "Ranks that came with fmsel, not scores" in said, page
+        assert "made by a test on one machine" in said, page
 
 
 def test_other_images_or_data_sets_are_refused(digits: ImageDataset, tmp_path: Path) -> None:
@@ -101,7 +109,7 @@ def test_bad_use_is_a_sentence(
     assert not out.exists()
 
 
-@pytest.mark.parametrize("path", sorted(published.FOLDER.glob("*.npz")), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", [published.FOLDER / "cifar10.npz"], ids=lambda path: path.stem)
 def test_what_comes_with_fmsel_holds_ranks_and_says_where_from(path: Path) -> None:
     with np.load(path, allow_pickle=False) as file:
         header, ranks = json.loads(str(file["header"])), file["ranks"]

@@ -13,7 +13,7 @@ from hypothesis import settings as effort
 from hypothesis import strategies as st
 from made_scores import record_of
 from matplotlib.figure import Figure
-from matplotlib.text import Annotation
+from matplotlib.text import Annotation, Text
 from PIL import Image
 from scipy.stats import bootstrap, pearsonr, rankdata, spearmanr
 
@@ -284,6 +284,15 @@ def test_page_is_self_contained_and_escaped(tmp_path: Path) -> None:
         assert picture.format == "PNG" and min(picture.size) > 800
     with pytest.raises(OutputError, match=r"report.html already exists; pass --force"):
         write_report(quality, "again", [], tmp_path)
+
+
+def test_headings_end_within_the_picture() -> None:
+    few = measure_quality(example(), toy().labels)
+    for quality in (few, measured()[0]):
+        figure = quality_figure(quality)
+        figure.canvas.draw()
+        texts = [text for axes in figure.axes for text in axes.findobj(Text) if text.get_text()]
+        assert max(text.get_window_extent().x1 for text in texts) <= figure.bbox.x1
 
 
 def test_picture_shows_every_metric_where_it_is() -> None:

@@ -10,10 +10,11 @@ Each model alone has its epsilon (add or remove one image; their number is taken
 them together, and the scores, which compare them with the labels, are not private.
 """
 
+import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -42,6 +43,7 @@ TRAINER = 1  # raise it when the features or the training change: cached outputs
 ORDERS = (*(1 + i / 4 for i in range(1, 8)), *range(3, 32), *(2**i for i in range(5, 10)), 48, 96)
 ENCODING = 2.0  # image steps that encoding one image takes, measured on two CPU cores
 HEAD = 0.02  # image steps that one image in one step of a head takes, likewise
+STEP = 6.0  # image steps that a step of a head takes on top, however few its images
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -93,7 +95,7 @@ def plan(data: ImageDataset, settings: Settings) -> Plan:
         recipe=asdict(recipe),
         opacus=version("opacus"),
     )
-    trained = recipe.steps * recipe.sample_rate * len(data) * HEAD
+    trained = recipe.steps * _step_work(recipe, len(data))
     return Plan(
         what=f"{len(jobs)} linear heads by DP-SGD on {gabor.WIDTH:,} features ({MODELS} each at "
         f"epsilon {EPSILONS[-1]:g} to {EPSILONS[0]:g}, delta {DELTA:g}, {recipe.steps} steps of "
@@ -109,10 +111,12 @@ def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, 
     device, _ = settings.place()
     recipe = PrivateRecipe()
     features, noise = torch.empty(0), dict.fromkeys(EPSILONS, 0.0)
+    start = time.perf_counter()
     if not (settings.cache and all(load_arrays(name) for name in plan.names.values())):
         features = _features(data, settings).to(device)
         with _without_false_alarms():
             noise = {epsilon: noise_multiplier(epsilon, recipe) for epsilon in EPSILONS}
+    preparing = time.perf_counter() - start
     labels = torch.tensor(data.labels, device=device)
 
     def train(job: Job, advance: Advance) -> Arrays:
@@ -125,7 +129,7 @@ def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, 
             noise=noise[EPSILONS[level]],
             recipe=recipe,
             seed=torch_seed(settings.seed, "private head", level, model),
-            advance=lambda steps: advance(steps * recipe.sample_rate * len(data) * HEAD),
+            advance=lambda steps: advance(steps * _step_work(recipe, len(data))),
         )
         with torch.inference_mode():
             right = head(features).argmax(dim=1) == labels
@@ -137,6 +141,7 @@ def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, 
 
     with _without_false_alarms():
         finished = run_jobs("private", plan, train, settings)
+    finished = replace(finished, seconds=round(finished.seconds + preparing, 1))
     part = _count(finished, len(data), {**asdict(recipe), "device": device_name(device)})
     settings.say(
         "private: accuracy "
@@ -269,6 +274,11 @@ def _without_false_alarms() -> Iterator[None]:
         warnings.filterwarnings("ignore", "Optimal order is the largest alpha")
         warnings.filterwarnings("ignore", "Full backward hook is firing")
         yield
+
+
+def _step_work(recipe: PrivateRecipe, count: int) -> float:
+    """Image steps that one step of a head on `count` images takes."""
+    return recipe.sample_rate * count * HEAD + STEP
 
 
 def _features(data: ImageDataset, settings: Settings) -> Tensor:

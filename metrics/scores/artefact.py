@@ -31,6 +31,7 @@ class MetricRecord:
     sha256: str  # of the array
     # As evidence_seconds, but summed over jobs side by side, and of those from the cache too.
     compute_seconds: Mapping[str, float] = field(default_factory=dict)
+    published: str = ""  # where ranks that came with fmsel are from; "" = scores, made by the user
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -6,8 +6,9 @@ the class:
 
 - a canonical prototype is in the top quarter by each of the paper's five metrics that was scored
   (by every metric, where fewer than three of the five were);
-- a memorized exception is fitted well when trained on (upper half), but not by what never saw it
-  (lowest quarter): the network knows it by heart;
+- a memorized exception has a label that networks which never saw it do not give (lowest quarter by
+  metrics that read the label), although they are sure and of one mind (upper half): who trains on
+  it can only know it by heart. Wrong labels are among them;
 - an uncommon submode is a cluster of its class (HDBSCAN of the features) whose images are rare
   (median in the lowest quarter: learned only with precision, or far from their neighbours), and
   yet networks that never saw them give them their label (median probability of a half or more),
@@ -35,12 +36,12 @@ BELIEVED = 0.5  # probability of the given label
 FIVE = ("adv", "ret", "agr", "conf", "priv")
 ENOUGH = 3  # of the five, to speak for all
 ROLES = {
-    "fitted": ("epoch-confidence", "aum", "forgetting"),
+    "sure": ("conf", "agr"),
     "unseen": ("self-confidence", "adv", "adv-linf", "leave-one-out"),
     "believed": ("self-confidence",),
     "rare": ("noise-tolerance", "subset-tolerance", "priv", "knn-density"),
 }
-NEEDED = {PROTOTYPE: (), EXCEPTION: ("fitted", "unseen"), SUBMODE: ("believed", "rare")}
+NEEDED = {PROTOTYPE: (), EXCEPTION: ("sure", "unseen"), SUBMODE: ("believed", "rare")}
 CLUSTER = 5  # images, the fewest in a submode
 DIMENSIONS = 16  # of the features that are clustered: density means little in many more
 
@@ -59,8 +60,10 @@ class Categories:
 
 
 def used_metrics(scores: Scores) -> dict[str, tuple[str, ...]]:
-    """Role -> the metrics of it that were scored."""
-    return {role: tuple(m for m in all_ if m in scores.arrays) for role, all_ in ROLES.items()}
+    """Role -> the metrics of it that were scored; belief is a probability, which no rank tells."""
+    used = {role: tuple(m for m in all_ if m in scores.arrays) for role, all_ in ROLES.items()}
+    believed = tuple(m for m in used["believed"] if not scores.records[m].published)
+    return {**used, "believed": believed}
 
 
 def missing_roles(scores: Scores) -> dict[str, tuple[str, ...]]:
@@ -89,7 +92,7 @@ def categorise(
         cluster = submodes(features, labels, roles["rare"], scores.array("self-confidence"))
         category[cluster != NO_CLUSTER] = SUBMODE
     if EXCEPTION not in missing_roles(scores):
-        category[(roles["fitted"] >= UPPER) & (roles["unseen"] <= LOW)] = EXCEPTION
+        category[(roles["sure"] >= UPPER) & (roles["unseen"] <= LOW)] = EXCEPTION
     everywhere = [within_class_percentile(scores.array(m), labels) for m in _judges(scores)]
     category[np.min(everywhere, axis=0) >= TOP] = PROTOTYPE
     return Categories(category=category, cluster=np.where(category == SUBMODE, cluster, -1))

@@ -60,7 +60,7 @@ def published_scores(data: ImageDataset, folder: Path | None = None) -> tuple[Sc
         folder: where the published files lie; None = with fmsel.
     Returns:
         Scores whose arrays are ranks in 0..N-1, higher = more prototypical; their records are those
-        of the scores that were ranked, but for the hash.
+        of the scores that were ranked, but for the hash and `published`.
     Raises:
         OptionError: nothing is published for this data set.
         ArtefactError: the images' number or labels are not those that were ranked.
@@ -84,7 +84,11 @@ def published_scores(data: ImageDataset, folder: Path | None = None) -> tuple[Sc
         )
     arrays = dict(zip(header["records"], ranks.astype(np.float32), strict=True))
     records = {
-        name: replace(MetricRecord(**record), sha256=sha256_array(arrays[name]))
+        name: replace(
+            MetricRecord(**record),
+            sha256=sha256_array(arrays[name]),
+            published=header["provenance"],
+        )
         for name, record in header["records"].items()
     }
     scores = Scores(

@@ -77,6 +77,16 @@ def compute_cost(record: MetricRecord) -> float | None:
     return record.seconds + sum(record.compute_seconds.values())
 
 
+def provenances(scores: Scores, metrics: Iterable[str] | None = None) -> list[str]:
+    """Where ranks that came with fmsel are from, each sentence once; none of scores made here.
+
+    Args:
+        metrics: None = all.
+    """
+    records = (scores.records[name] for name in (scores.arrays if metrics is None else metrics))
+    return list(dict.fromkeys(record.published for record in records if record.published))
+
+
 def made_with_other_labels(scores: Scores, labels_sha256: str) -> list[str]:
     """The metrics that were made with other labels than those of this hash."""
     return [

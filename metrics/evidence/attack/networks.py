@@ -31,12 +31,12 @@ def plan_attacks(data: ImageDataset, settings: Settings, norm: Norm) -> Plan:
     Raises:
         DataError: there is only one class, or `crossfit` cannot be made.
     """
+    networks = crossfit.plan(data, settings)
     if data.n_classes < 2:
         raise DataError(
             f"{data.name} has {data.n_classes} class, so no change of an image leaves it; "
             "the adv metrics need at least 2 classes"
         )
-    networks = crossfit.plan(data, settings)
     jobs = list(networks.work)
     held_out = len(data) / crossfit.FOLDS
     return Plan(

@@ -16,7 +16,7 @@ from fmsel.metrics.evidence.jobs.settings import Settings
 from fmsel.metrics.evidence.jobs.speed import image_steps_per_second
 
 T = TypeVar("T")
-LONG = 300_000  # image steps; about a minute on two cores, and worth an estimate
+LONG = 60_000  # image steps; up to a minute on two cores, and worth an estimate
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,9 +109,10 @@ def announce(plans: Mapping[str, Plan], data: ImageDataset, settings: Settings) 
     rate = image_steps_per_second(data, settings)
     for kind, plan in plans.items():
         settings.say(f"to do: {kind}: {plan.what}; {_about(work[kind] / rate)}")
+    kept = settings.cache and any(plan.names for kind, plan in plans.items() if work[kind])
     settings.say(
         f"in all {_about(sum(work.values()) / rate)} on this machine"
-        + ("; finished jobs are kept, so the same command goes on after Ctrl-C" * settings.cache)
+        + ("; finished jobs are kept, so the same command goes on after Ctrl-C" * kept)
     )
 
 
