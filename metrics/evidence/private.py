@@ -10,11 +10,10 @@ Each model alone has its epsilon (add or remove one image; their number is taken
 them together, and the scores, which compare them with the labels, are not private.
 """
 
-import time
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from importlib.metadata import version
 from importlib.util import find_spec
 from typing import Any
@@ -111,12 +110,10 @@ def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, 
     device, _ = settings.place()
     recipe = PrivateRecipe()
     features, noise = torch.empty(0), dict.fromkeys(EPSILONS, 0.0)
-    start = time.perf_counter()
     if not (settings.cache and all(load_arrays(name) for name in plan.names.values())):
         features = _features(data, settings).to(device)
         with _without_false_alarms():
             noise = {epsilon: noise_multiplier(epsilon, recipe) for epsilon in EPSILONS}
-    preparing = time.perf_counter() - start
     labels = torch.tensor(data.labels, device=device)
 
     def train(job: Job, advance: Advance) -> Arrays:
@@ -141,7 +138,6 @@ def make(data: ImageDataset, plan: Plan, settings: Settings, made: Mapping[str, 
 
     with _without_false_alarms():
         finished = run_jobs("private", plan, train, settings)
-    finished = replace(finished, seconds=round(finished.seconds + preparing, 1))
     part = _count(finished, len(data), {**asdict(recipe), "device": device_name(device)})
     settings.say(
         "private: accuracy "
