@@ -5,6 +5,7 @@ import os
 import signal
 import warnings
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,7 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.loss import Losses
 from fmsel.fixmatch.rules import PseudoLabels
 from fmsel.fixmatch.run import train
+from fmsel.fixmatch.run.loop import _warn_of_collapse
 from fmsel.fixmatch.run.meters import Meters, collapsed
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.split import Split
@@ -70,6 +72,18 @@ def test_nothing_is_added_while_the_learner_is_frozen() -> None:
     meters.add(Losses(bad, bad, good, good), pseudo, torch.arange(3))
     meters.add(Losses(good, good, good, good), pseudo, torch.arange(3))
     assert meters.read(supervised=False) == before
+
+
+def test_a_start_that_looked_like_a_collapse_does_not_silence_a_later_one() -> None:
+    session = SimpleNamespace(inputs=SimpleNamespace(n_classes=10), rows=[])
+    warned = []
+    for step, share in enumerate((0.6, 0.2, 0.15, 1.0, 1.0)):
+        session.rows.append({"step": step, "mask_rate": 1.0, "largest_class_share": share})
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            _warn_of_collapse(session)  # type: ignore[arg-type]
+        warned.append(len(caught))
+    assert warned == [1, 0, 0, 1, 0]
 
 
 def test_a_collapse_is_warned_of_once_also_over_a_resume(

@@ -306,12 +306,12 @@ def _save(session: Session, folder: RunFolder) -> None:
 
 
 def _warn_of_collapse(session: Session) -> None:
-    """Once a run: at the first evaluation after which `collapsed` holds."""
+    """At each evaluation where `collapsed` begins to hold; a start may look like it, and pass."""
     count = session.inputs.n_classes
     *earlier, now = [
         collapsed(row["mask_rate"], row["largest_class_share"], count) for row in session.rows
     ]
-    if now and not any(earlier):
+    if now and not any(earlier[-1:]):
         row = session.rows[-1]
         warnings.warn(
             f"at step {row['step']:,} one of {count} classes has {row['largest_class_share']:.0%} "
