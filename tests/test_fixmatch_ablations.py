@@ -1,6 +1,7 @@
 """The settings of the report's ablations: what each changes in a step, and what it must not."""
 
 import dataclasses
+import json
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ from fmsel.fixmatch.batches import Labelled, Unlabelled
 from fmsel.fixmatch.config import FixMatchConfig, parse_prior
 from fmsel.fixmatch.presets import configure
 from fmsel.fixmatch.rules import RuleContext, make_rule
+from fmsel.fixmatch.run import train
 from fmsel.fixmatch.step import Learner, interleaved
 from fmsel.selection.random_stratified import RandomStratified
 from fmsel.selection.split import make_split
@@ -135,6 +137,24 @@ def test_plateau_goes_by_past_labelled_losses() -> None:
     made.past_losses = [1.0, 1.0]
     made.step(1, *batch())
     assert made.optimizer.param_groups[0]["lr"] == 0.015
+
+
+def test_plateau_never_looks_at_the_test_part(tmp_path: Path) -> None:
+    data, test = load_dataset("digits"), load_dataset("digits", part="test")
+    wrong = dataclasses.replace(test, labels=(test.labels + 1) % 10)
+    split = make_split(data, RandomStratified(), batch_size=20)
+    config = FixMatchConfig(
+        arch="small-conv-4", steps=60, batch=8, mu=1, eval_every=5, schedule="plateau",
+        plateau_patience=0, ema_decay=0.0,
+    )  # fmt: skip
+    curves = []
+    for name, part in (("right", test), ("wrong", wrong)):
+        out = tmp_path / name
+        train(split, data, part, config, out, seed=0, device="cpu", progress=False)
+        rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+        curves.append([(row["lr"], row["loss_labelled"]) for row in rows])
+    assert curves[0] == curves[1]
+    assert curves[0][-1][0] < 0.03
 
 
 def test_adam_has_its_own_rate_unless_one_is_given() -> None:
