@@ -227,7 +227,7 @@ def _parts(session: Session, steps: int, clock: Clock) -> dict[str, float]:
         if step == 0:
             spent.clear()  # the first step chose kernels
         last[0] = clock()
-        flat = session.draws_on_device()
+        flat = session.draws_on_device(session.step)
         part_done("draw")
         for batches in (session.labelled, session.unlabelled):
             _ = batches.images[batches.sampler(session.step).to(device)]

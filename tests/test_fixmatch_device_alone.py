@@ -146,7 +146,7 @@ def test_a_supervised_step_is_too(session: Any, augment: str) -> None:
 
 def assert_alone(made: Session) -> None:
     for step in range(2):  # the first also makes what lasts
-        flat = made.draws_on_device()
+        flat = made.draws_on_device(step)
         made.learner.prepare(step)
         with NoHostData(), DeviceAlone() as watched:
             made.learn(flat)

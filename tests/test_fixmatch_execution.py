@@ -9,6 +9,7 @@ from fmsel.datasets import WeakAugment
 from fmsel.errors import OptionError
 from fmsel.fixmatch.batches import packed, unpacked
 from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.run.ahead import Ahead
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
 from fmsel.training.augment.strong import make_strong, strong_names
@@ -68,6 +69,24 @@ def test_draws_travel_in_one_piece(name: str) -> None:
         assert len(again) == len(draws)
         for first, second in zip(draws, again, strict=True):
             assert torch.equal(first, second) and first.dtype == second.dtype
+
+
+@pytest.mark.parametrize("supervised_only", [False, True])
+def test_batches_made_ahead_change_no_bit(supervised_only: bool) -> None:
+    """Also where the steps do not begin at 0, and where one is left out."""
+    plain, ahead = (session("cpu", "eager", supervised_only=supervised_only) for _ in range(2))
+    ahead.ahead = Ahead(ahead.batch, CPU)
+    ahead.captured = lambda function, *inputs: function(*inputs)  # type: ignore[assignment]
+    for made in (plain, ahead):
+        made.step = 5
+        for _ in range(3):
+            made.advance()
+        made.step += 1
+        made.advance()
+    first, second = plain.learner.state_dict(), ahead.learner.state_dict()
+    for part in ("model", "ema"):
+        assert all(torch.equal(value, second[part][name]) for name, value in first[part].items())
+    assert torch.equal(plain.meters.sums, ahead.meters.sums)
 
 
 def test_execution_names() -> None:

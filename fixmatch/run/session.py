@@ -19,6 +19,7 @@ from fmsel.fixmatch.batches import (
 )
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
+from fmsel.fixmatch.run.ahead import Ahead
 from fmsel.fixmatch.run.evaluate import evaluate, predicted
 from fmsel.fixmatch.run.history import no_history, with_row
 from fmsel.fixmatch.run.inputs import Inputs, class_prior
@@ -126,8 +127,11 @@ class Session:
         if execution == "compile":
             self.learner.compile()
         self.captured: Captured | None = None
+        self.ahead: Ahead | None = None
         if execution != "eager" and device.type == "cuda":
             self.captured = Captured(device)
+            if learned is None:  # what is learned must not miss a step
+                self.ahead = Ahead(self.batch, device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -150,17 +154,20 @@ class Session:
 
     def advance(self) -> None:
         """One training step."""
-        flat = self.draws_on_device()
         self.learner.prepare(self.step)
-        if self.captured is not None:
-            self.captured(self.learn, flat)
+        if self.captured is None:
+            self.learn(self.draws_on_device(self.step))
+        elif self.ahead is None:
+            self.captured(self.learn, self.draws_on_device(self.step))
         else:
-            self.learn(flat)
+            self.ahead.expect(self.step, self.draws_on_device)
+            self.captured(self.learn_and_make, self.draws_on_device(self.step + 1))
+            self.ahead.step += 1
         self.step += 1
 
-    def draws_on_device(self) -> Tensor:
-        """The draws of this step, packed; never waits for a GPU."""
-        flat, device = packed(self.draws(self.step)), self.inputs.images.device
+    def draws_on_device(self, step: int) -> Tensor:
+        """The draws of step 0, 1, …, packed; never waits for a GPU."""
+        flat, device = packed(self.draws(step)), self.inputs.images.device
         if device.type != "cuda":
             return flat.to(device)
         return flat.pin_memory().to(device, non_blocking=True)  # pageable memory would wait
@@ -180,7 +187,14 @@ class Session:
 
     def learn(self, flat: Tensor) -> None:
         """Make the batch of packed draws and learn from it: work for the device alone."""
-        labelled, unlabelled = self.batch(flat)
+        self._learn_from(*self.batch(flat))
+
+    def learn_and_make(self, flat: Tensor) -> None:
+        """Learn from the batch that waits, and beside it make the next of these draws."""
+        assert self.ahead is not None
+        self.ahead.beside(flat, self._learn_from)
+
+    def _learn_from(self, labelled: Labelled, unlabelled: Unlabelled | None) -> None:
         losses, pseudo = self.learner.update(labelled, unlabelled)
         self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
 

@@ -1,0 +1,68 @@
+"""`Ahead`: the next step's batch, made beside the step before on a CUDA stream of its own."""
+
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from fmsel.fixmatch.batches import Labelled, Unlabelled
+
+Batch = tuple[Labelled, Unlabelled | None]
+
+
+class Ahead:
+    """Holds the batch of one step at fixed places, where a recorded step finds it.
+
+    Augmentation is hundreds of small kernels that leave most of a GPU idle; beside the network
+    they cost little. A batch depends on (seed, step) alone, so nothing here needs saving.
+
+    Args:
+        make: the batch of packed draws, without probes: work for the device alone.
+        device: where; on one without streams, such as a CPU, one comes after the other.
+
+    Attributes:
+        step: whose batch waits; -1 before the first.
+    """
+
+    def __init__(self, make: Callable[[Tensor], Batch], device: torch.device) -> None:
+        self.make, self.step = make, -1
+        self.stream: torch.cuda.Stream | None = None
+        if device.type == "cuda":
+            self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
+        self._waiting: Batch | None = None
+
+    def expect(self, step: int, draws: Callable[[int], Tensor]) -> None:
+        """Let the batch of `step` wait, made now if it is not there."""
+        if self.step != step:
+            self._put(self.make(draws(step)))
+            self.step = step
+
+    def beside(self, flat: Tensor, work: Callable[[Labelled, Unlabelled | None], None]) -> None:
+        """`work` on the batch that waits; that of the draws `flat` then takes its place."""
+        assert self._waiting is not None
+        if self.stream is None:
+            made = self.make(flat)
+            work(*self._waiting)
+        else:
+            current = torch.cuda.current_stream(self.stream.device)
+            self.stream.wait_stream(current)
+            with torch.cuda.stream(self.stream):
+                made = self.make(flat)
+            work(*self._waiting)
+            current.wait_stream(self.stream)
+        self._put(made)
+
+    def _put(self, batch: Batch) -> None:
+        if self._waiting is None:
+            self._waiting = batch
+            return
+        for target, source in zip(_tensors(self._waiting), _tensors(batch), strict=True):
+            target.copy_(source)
+
+
+def _tensors(batch: Batch) -> list[Tensor]:
+    labelled, unlabelled = batch
+    found = [labelled.images, labelled.labels]
+    if unlabelled is not None:
+        found += [unlabelled.weak, unlabelled.strong, unlabelled.index]
+    return found
