@@ -1,5 +1,6 @@
 """`fmsel train`."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,7 +49,7 @@ def train(
         typer.Option(help="Runs that share the device at a time. (default: 4 on a GPU, else 1)"),
     ] = None,
     mode: Annotated[
-        str, typer.Option(help="How steps run: auto, eager, graph (CUDA) or compile.")
+        str, typer.Option(help="How steps run: auto, eager, graph, fused (CUDA) or compile.")
     ] = "auto",
     deterministic: Annotated[
         bool, typer.Option("--deterministic", help="Equal bits on a GPU too, at some speed.")
@@ -130,9 +131,12 @@ def train(
     from dataclasses import replace
 
     from fmsel.datasets import Source, load_dataset
+    from fmsel.errors import Interrupted
     from fmsel.experiments.replicates import plan_replicates, train_replicates
+    from fmsel.fixmatch.idle import refuse_idle
     from fmsel.fixmatch.presets import configure
     from fmsel.fixmatch.run.job import Options
+    from fmsel.fixmatch.run.record import CONFIG
     from fmsel.selection.split import Split
 
     splits = [Split.load(path) for path in split]
@@ -142,6 +146,8 @@ def train(
         each.check(data, str(path))
     test = load_dataset(source, "test", data_root=data_root, offline=offline)
     config = configure(preset, data.images.shape[1], device, settings)
+    if not resume:  # a run that was begun before such options were refused can go on
+        refuse_idle(config, supervised_only, _spelled(known, settings))
     single = len(splits) * seeds == 1
     runs = [
         job
@@ -171,12 +177,30 @@ def train(
         runs, data, test, config, options, resume=resume, together=together, say=print
     )
     method = "supervised only" if supervised_only else "FixMatch"
-    for job, summary in results:
-        print(
-            f"{_accuracy(summary)}; {method}, {len(job.split)} labels of {job.name}, "
-            f"seed {job.seed}, {config.arch}, {config.steps:,} steps, {summary['seconds']:.0f} s"
-        )
-        print(f"wrote {job.out}")
+    try:
+        for job, summary in results:
+            print(
+                f"{_accuracy(summary)}; {method}, {len(job.split)} labels of {job.name}, "
+                f"seed {job.seed}, {config.arch}, {config.steps:,} steps, "
+                f"{summary['seconds']:.0f} s"
+            )
+            print(f"wrote {job.out}")
+    except KeyboardInterrupt as stop:  # a second one, before the runs were saved
+        if not any((job.out / CONFIG).exists() for job in runs):
+            raise
+        raise Interrupted(
+            "nothing was saved after the last checkpoint; give the same command with --resume to "
+            "go on from there"
+        ) from stop
+
+
+def _spelled(options: Sequence[typer.core.TyperOption], settings: dict[str, Any]) -> dict[str, str]:
+    """The option by which each setting was given."""
+    return {
+        each.name: (each.secondary_opts if settings[each.name] is False else each.opts)[0]
+        for each in options
+        if each.name and settings.get(each.name) is not None
+    }
 
 
 def _accuracy(summary: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ def print_bench(figures: Mapping[str, Any]) -> None:
         ("peak memory", f"{figures['peak_memory_bytes'] / 2**20:,.0f} MiB"),
         (
             "at best",
-            f"{best['it_per_s']:.3g} it/s: {best['flop_per_step'] / 1e9:,.0f} GFLOP in "
+            f"{best['it_per_s']:.3g} it/s: {three_digits(best['flop_per_step'] / 1e9)} GFLOP in "
             f"{best['arithmetic_ms']:.3g} ms, traffic in {best['memory_ms']:.3g} ms",
         ),
         ("share of it", f"{best['share']:.0%}"),
@@ -37,3 +37,8 @@ def print_bench(figures: Mapping[str, Any]) -> None:
         "Parts: run eagerly with a wait after each. At best: this device's own speed of a large "
         "matrix product and a large copy, measured just now."
     )
+
+
+def three_digits(value: float) -> str:
+    """Such as 0.387 or 1,160: three significant digits and no exponent."""
+    return f"{float(f'{value:.3g}'):,.12g}"

@@ -167,3 +167,62 @@ def test_force_trains_finished_replicates_again(capsys: pytest.CaptureFixture[st
     said = capsys.readouterr().out
     assert "kept" not in said
     assert said.count("wrote runs/four-seed0") == 2
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        ("--sgdr-cycle 2", "--sgdr-cycle does nothing with --schedule fixmatch; leave it out, or"),
+        ("--schedule plateau --sgdr-growth 2", "--sgdr-growth does nothing with --schedule plat"),
+        ("--schedule sgdr --sgdr-growth 2", "leave it out, or give --sgdr-cycle too"),
+        ("--schedule constant --lr-min 0.001", "or use --schedule sgdr or plateau"),
+        ("--plateau-factor 0.5", "--plateau-factor does nothing with --schedule fixmatch"),
+        ("--schedule sgdr --plateau-patience 1", "or use --schedule plateau"),
+        ("--optimizer adam --momentum 0.9", "--momentum does nothing with --optimizer adam"),
+        ("--rule freematch --threshold 0.9", "--threshold does nothing with --rule freematch"),
+        ("--rule softmatch --threshold 0.9", "--threshold does nothing with --rule softmatch"),
+        ("--preset fast --threshold 0.9", "--threshold does nothing with --rule freematch"),
+        *(
+            (f"--supervised-only {each}", f"{each.split()[0]} does nothing with --supervised-only")
+            for each in (
+                "--mu 2", "--augment paper", "--rule fixed", "--threshold 0.9", "--soft", "--hard",
+                "--temperature 1", "--prior uniform", "--lambda-u 1", "--no-weak-gradient",
+                "--interleave",
+            )
+        ),
+    ],
+)  # fmt: skip
+def test_an_option_that_does_nothing_is_refused(
+    words: str, sentence: str, capsys: pytest.CaptureFixture[str], home: Path
+) -> None:
+    assert main(["train", "--split", "splits/four.json", *SMOKE, *words.split()]) == 2
+    error = capsys.readouterr().err
+    assert sentence in error and error.count("\n") == 1
+    assert not (home / "runs").exists()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "--schedule sgdr --sgdr-cycle 2 --sgdr-growth 2 --lr-min 0.001",
+        "--schedule plateau --plateau-factor 0.5 --plateau-patience 0 --lr-min 0.001",
+        "--rule flexmatch --threshold 0.9 --momentum 0.8",
+        "--preset fast --supervised-only --arch small-conv-4 --batch 16",
+        "--preset fast --rule fixed --threshold 0.9 --mu 1 --arch small-conv-4 --batch 16",
+    ],
+)
+def test_presets_and_options_that_do_something_are_taken_and_resumed(words: str) -> None:
+    given = ["train", "--split", "splits/four.json", *SMOKE, *words.split()]
+    assert main(given) == 0
+    assert main([*given, "--resume"]) == 0
+
+
+def test_a_run_begun_with_an_option_that_does_nothing_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """As an older fmsel took them."""
+    words = ["train", "--split", "splits/four.json", *SMOKE, "--lr-min", "0.001"]
+    with monkeypatch.context() as patch:
+        patch.setattr("fmsel.fixmatch.idle.refuse_idle", lambda *_: None)
+        assert main(words) == 0
+    assert main([*words, "--resume"]) == 0

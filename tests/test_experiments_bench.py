@@ -9,6 +9,8 @@ import torch
 from fmsel.cli.app import main
 from fmsel.experiments.bench import CLASSES, COPIED, MATMUL_SIDE, roofline
 from fmsel.fixmatch.presets import PAPER, SMOKE
+from fmsel.report.bench import three_digits
+from fmsel.training.engine.device import Precision
 
 CPU = torch.device("cpu")
 
@@ -50,3 +52,29 @@ def test_arithmetic_of_the_papers_step() -> None:
     head = 128 * CLASSES
     per_image = 2 * (3 * (conv + head) + 2 * stem)
     assert roofline(PAPER, CPU, "fp32")["flop_per_step"] == pytest.approx(960 * per_image)
+
+
+@pytest.mark.parametrize(("precision", "size"), [("fp32", 4), ("bf16", 2)])
+def test_traffic_of_the_papers_step(
+    precision: Precision, size: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By hand: what the convolutions of WRN-28-2 read and write, forward once, backward twice."""
+    stem = 32 * 32 * (3 + 16)
+    numbers = stem
+    for side, width in ((32, 32), (16, 64), (8, 128)):
+        before = {32: 16 * 32 * 32, 64: 32 * 32 * 32, 128: 64 * 16 * 16}[width]
+        numbers += 2 * (before + side * side * width)  # a stage's first convolution and shortcut
+        numbers += 7 * 2 * side * side * width
+    monkeypatch.setattr("fmsel.experiments.bench.copy_bandwidth", lambda device: 1e6)
+    monkeypatch.setattr("fmsel.experiments.bench.matmul_flops", lambda *_: 1e30)
+    best = roofline(PAPER, CPU, precision)
+    seconds = 960 * numbers * size * 3 / 1e6
+    assert best["memory_ms"] == pytest.approx(1000 * seconds)
+    assert best["it_per_s"] == pytest.approx(1 / seconds)
+
+
+@pytest.mark.parametrize(
+    ("value", "text"), [(0.38712, "0.387"), (1164.2, "1,160"), (27.0, "27"), (5.3e7, "53,000,000")]
+)
+def test_figures_have_three_digits(value: float, text: str) -> None:
+    assert three_digits(value) == text

@@ -157,6 +157,30 @@ def test_plateau_never_looks_at_the_test_part(tmp_path: Path) -> None:
     assert curves[0][-1][0] < 0.03
 
 
+def test_the_rate_of_a_row_is_that_of_the_step_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data, used, prepare = load_dataset("digits"), dict[int, float](), Learner.prepare
+
+    def noting(self: Learner, step: int) -> None:
+        prepare(self, step)
+        used[step] = self.optimizer.param_groups[0]["lr"]
+
+    monkeypatch.setattr(Learner, "prepare", noting)
+    split = make_split(data, RandomStratified(), batch_size=20)
+    config = FixMatchConfig(
+        arch="small-conv-4", steps=60, batch=8, mu=1, eval_every=5, schedule="plateau",
+        plateau_patience=0,
+    )  # fmt: skip
+    train(split, data, None, config, tmp_path / "run", seed=0, device="cpu", progress=False)
+    lines = (tmp_path / "run" / "metrics.jsonl").read_text().splitlines()
+    rates = {row["step"]: row["lr"] for row in map(json.loads, lines)}
+    assert {step: rates[step] for step in range(5, 60, 5)} == {
+        step: used[step] for step in range(5, 60, 5)
+    }
+    assert len(set(rates.values())) > 1
+
+
 def test_adam_has_its_own_rate_unless_one_is_given() -> None:
     assert configure("cpu", 32, "cpu", {"optimizer": "adam"}).lr == 0.001
     assert configure("cpu", 32, "cpu", {"optimizer": "adam", "lr": 0.01}).lr == 0.01

@@ -74,16 +74,28 @@ def test_nothing_is_added_while_the_learner_is_frozen() -> None:
     assert meters.read(supervised=False) == before
 
 
-def test_a_start_that_looked_like_a_collapse_does_not_silence_a_later_one() -> None:
+@pytest.mark.parametrize(
+    ("every", "shares", "expected"),
+    [
+        (100, (0.6, 0.2, 0.15, 1.0, 1.0), [1, 0, 0, 1, 0]),  # no onset silences a later one
+        (20, (1.0, 0.9, 0.3, 0.2), [0, 0, 0, 0]),  # a start looks like it
+        (20, (1.0, 1.0, 1.0, 1.0), [0, 0, 1, 0]),  # and is one where it does not pass
+        (20, (1.0, 0.2, 0.3, 1.0), [0, 0, 0, 1]),
+    ],
+)
+def test_a_collapse_is_warned_of_at_its_onset_but_not_at_the_start(
+    every: int, shares: tuple[float, ...], expected: list[int]
+) -> None:
     session = SimpleNamespace(inputs=SimpleNamespace(n_classes=10), rows=[])
     warned = []
-    for step, share in enumerate((0.6, 0.2, 0.15, 1.0, 1.0)):
-        session.rows.append({"step": step, "mask_rate": 1.0, "largest_class_share": share})
+    for count, share in enumerate(shares, start=1):
+        row = {"step": count * every, "mask_rate": 1.0, "largest_class_share": share}
+        session.rows.append(row)
         with warnings.catch_warnings(record=True) as caught:
             warnings.simplefilter("always")
             _warn_of_collapse(session)  # type: ignore[arg-type]
         warned.append(len(caught))
-    assert warned == [1, 0, 0, 1, 0]
+    assert warned == expected
 
 
 def test_a_collapse_is_warned_of_once_also_over_a_resume(
@@ -106,7 +118,13 @@ def test_a_collapse_is_warned_of_once_also_over_a_resume(
         class_counts={},
     )
     config = FixMatchConfig(
-        arch="small-conv-4", steps=60, batch=16, mu=1, threshold=0.0, bn_momentum=0.1, eval_every=20
+        arch="small-conv-4",
+        steps=180,
+        batch=16,
+        mu=1,
+        threshold=0.0,
+        bn_momentum=0.1,
+        eval_every=60,
     )
     options: dict[str, Any] = {
         "seed": 0, "device": "cpu", "precision": "fp32", "progress": False
@@ -115,7 +133,7 @@ def test_a_collapse_is_warned_of_once_also_over_a_resume(
     advance = Session.advance
 
     def advance_and_signal(self: Session) -> None:
-        if self.step == 49:
+        if self.step == 149:
             os.kill(os.getpid(), signal.SIGUSR1)
         advance(self)
 

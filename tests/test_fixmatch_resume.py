@@ -20,16 +20,17 @@ from fmsel.datasets import load_dataset
 from fmsel.fixmatch.run import evaluate, loop
 from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.session import Session
+from fmsel.report.watch_run import RunReader
 from fmsel.selection.split import Split
 from fmsel.training.augment.weak import to_float
 from fmsel.training.engine.checkpoint import save_checkpoint
 
 STEPS = 40
-WORDS = [
+PLAIN = [
     *("train", "--split", "splits/four.json", "--preset", "smoke", "--device", "cpu"),
     *("--precision", "fp32", "--steps", str(STEPS), "--eval-every", "10"),
-    *("--rule", "freematch", "--augment", "ctaugment"),  # both have a state
 ]
+WORDS = [*PLAIN, "--rule", "freematch", "--augment", "ctaugment"]  # both have a state
 CLOCKS = ("seconds", "it_per_s", "images_per_s")
 # One process imports torch, the others fork from it: quick, and as dead as any when killed.
 PROCESSES = multiprocessing.get_context("forkserver")
@@ -172,6 +173,74 @@ def unfinished(out: str, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "step-00000037.safetensors",
     ]
     return [*WORDS, "--out", out, "--resume"]
+
+
+# Two signals before a step: the second one comes before the run could be saved.
+TWICE = """
+import os, signal, sys, torch
+from fmsel.cli.app import main
+from fmsel.fixmatch.run.session import Session
+
+advance = Session.advance
+def signal_twice(self):
+    if self.step == 16:
+        os.kill(os.getpid(), signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+    advance(self)
+
+os.chdir({home!r})
+sys.stderr = open("errors.txt", "w")
+torch.set_num_threads(1)
+Session.advance = signal_twice
+code = main({words!r})
+sys.stderr.flush()
+sys.exit(code)
+"""
+
+
+def test_a_second_ctrl_c_leaves_the_last_checkpoint_and_says_so(
+    home: Path, uninterrupted: tuple[dict[str, str], list[Any]]
+) -> None:
+    words = [*WORDS, "--out", "cut"]
+    code = TWICE.format(home=str(home), words=words)
+    process = PROCESSES.Process(target=exec, args=(code, {}))
+    process.start()
+    process.join(60)
+    assert process.exitcode == 130
+    *_, last = (home / "errors.txt").read_text().splitlines()
+    assert last == (
+        "stopped: nothing was saved after the last checkpoint; give the same command with "
+        "--resume to go on from there"
+    )
+    assert last_step("cut") == 10
+    view = RunReader(Path("cut")).read()
+    assert view is not None and view.state == "stopped"
+    assert view.status["message"] == "stopped before it was saved; the last checkpoint stays"
+    assert main([*words, "--resume"]) == 0
+    assert outcome("cut") == uninterrupted
+
+
+def test_ctrl_c_before_a_run_has_begun_needs_no_resume(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: Any, **__: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fmsel.experiments.replicates.train_jobs", interrupt)
+    assert main([*WORDS, "--out", "run"]) == 130
+    assert "give the same command to go on" in capsys.readouterr().err
+
+
+def test_a_mistake_of_ours_ends_as_a_failure(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(self: Session) -> None:
+        raise RuntimeError("a mistake")
+
+    monkeypatch.setattr(Session, "advance", broken)
+    with pytest.raises(RuntimeError):
+        main([*WORDS, "--out", "run"])
+    view = RunReader(Path("run")).read()
+    assert view is not None and view.state == "failed"
+    assert view.status["message"] == "RuntimeError: a mistake"
 
 
 @pytest.mark.parametrize("damage", ["cut", "flipped"])
@@ -342,7 +411,8 @@ def test_a_bad_loss_freezes_all_and_is_named(
     monkeypatch.setattr(loop, "LOOK_EVERY", 1e9)
     monkeypatch.setattr(loop, "LOOK_STEPS", 4 if found == "look" else 1000)
     monkeypatch.setattr(loop, "CHECKPOINT_SECONDS", 0.0 if found == "checkpoint" else 1e9)
-    assert main([*WORDS, *recipe, "--out", "run"]) == 2
+    words = PLAIN if "--supervised-only" in recipe else WORDS
+    assert main([*words, *recipe, "--out", "run"]) == 2
     assert "the loss became nan or infinite at step 14 of 40" in capsys.readouterr().err
     steps = {"look": 16, "evaluation": 20, "checkpoint": 14, "signal": 16}
     assert sessions[-1].step == steps[found]

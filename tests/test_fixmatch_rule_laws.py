@@ -23,7 +23,7 @@ from rule_definitions import (
 from torch import Tensor
 
 from fmsel.fixmatch.loss import fixmatch_loss
-from fmsel.fixmatch.rules import WeakView, make_rule
+from fmsel.fixmatch.rules import WeakView, make_rule, reads_threshold, rule_names
 from fmsel.fixmatch.rules.freematch import fairness, per_prediction
 
 
@@ -219,3 +219,14 @@ def test_a_captured_step_equals_the_eager_one(name: str) -> None:
         assert torch.equal(pseudo.weights, expected.weights)
     for key, tensor in eager.state_dict().items():
         assert torch.equal(tensor, captured.state_dict()[key])
+
+
+@pytest.mark.parametrize("name", rule_names())
+def test_a_rule_that_reads_no_threshold_does_not_depend_on_it(name: str) -> None:
+    low, high = (make_rule(name, context(threshold=value)) for value in (0.1, 0.9))
+    view = view_of(steps_of(0)[0])
+    state = state_in_mid_training(name, np.random.default_rng(0))
+    for rule in (low, high):
+        rule.load_state_dict({key: torch.tensor(value) for key, value in state.items()})
+    differ = not torch.equal(low(view).weights, high(view).weights)
+    assert differ == reads_threshold(name)

@@ -16,6 +16,7 @@ import numpy as np
 import pytest
 import torch
 
+from fmsel.artefacts import versions
 from fmsel.datasets import ImageDataset, Source, WeakAugment, load_dataset
 from fmsel.errors import ArtefactError, DataError, FmselError, Interrupted, OutputError
 from fmsel.experiments.replicates import plan_replicates
@@ -24,6 +25,7 @@ from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run import RunRecord, reported_accuracy, train
 from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.inputs import prepare_inputs
+from fmsel.fixmatch.run.job import Job, Options, describe
 from fmsel.fixmatch.run.progress import LiveLine
 from fmsel.fixmatch.run.session import Session
 from fmsel.selection.split import Split
@@ -281,6 +283,25 @@ def test_resume_refuses_what_differs(tmp_path: Path) -> None:
     for split, config, changes, sentence in cases:
         with pytest.raises(ArtefactError, match=sentence):
             train(split, DATA, TEST, config, out, **{**FP32, **changes}, resume=True)
+
+
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_only_a_deterministic_run_must_go_on_with_its_torch(
+    deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out, options = tmp_path / "run", Options(device="cpu", deterministic=deterministic)
+    train(SPLIT, DATA, TEST, TINY, out, **FP32, deterministic=deterministic)
+    other = {**versions("torch"), "torch": "1.0"}
+    monkeypatch.setattr("fmsel.fixmatch.run.job.versions", lambda *names: other)
+    if deterministic:
+        sentence = f"its torch was {versions('torch')['torch']}, now it is 1.0; use what it was"
+        with pytest.raises(ArtefactError, match=re.escape(sentence)):
+            train(SPLIT, DATA, TEST, TINY, out, **FP32, deterministic=True, resume=True)
+    else:
+        train(SPLIT, DATA, TEST, TINY, out, **FP32, resume=True)
+    now = describe(Job(split=SPLIT, out=out, seed=3), DATA, TEST, TINY, options)
+    now["precision"] = "fp32"
+    assert RunFolder(out).finished_as(now)  # what is finished is not gone on with
 
 
 def test_resume_refuses_another_test_part(tmp_path: Path) -> None:

@@ -1,6 +1,8 @@
 """Whole training steps against a plain reference that shares no code with them."""
 
+import copy
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from fmsel.fixmatch.batches import Labelled, Unlabelled
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.step import Learner
+from fmsel.training.augment.strong import Probe
 
 B, U, C = 4, 12, 3
 # Every number differs from its default, so that each one must be read.
@@ -121,3 +124,50 @@ def test_steps_equal_the_plain_reference(count: int) -> None:
     for name, value in learner.model.named_parameters():
         torch.testing.assert_close(value.detach(), weights[name], rtol=0, atol=1e-6)
         torch.testing.assert_close(learner.ema.average[name], average[name], rtol=0, atol=1e-6)
+
+
+class Noting:
+    """Stands for an augmentation that learns: notes what its probes are judged by, and when."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self.model = model
+        self.probabilities: list[Tensor] = []
+        self.buffers: list[Tensor] = []
+
+    def learn(self, probe: Probe, probabilities: Tensor, labels: Tensor) -> None:
+        self.probabilities.append(probabilities.clone())
+        self.buffers = [each.clone() for each in self.model.buffers()]
+
+    def state_dict(self) -> dict[str, Tensor]:
+        return {}
+
+
+def test_probes_are_judged_by_the_averaged_network() -> None:
+    """In evaluation mode, with the live statistics, which the probes leave alone."""
+    [first, (labelled, unlabelled)] = batches(2)
+    model = network()
+    noting: Any = Noting(model)
+    context = RuleContext(
+        threshold=CONFIG.threshold, n_classes=C, n_unlabelled=U, device=torch.device("cpu")
+    )
+    learner = Learner(model, make_rule("fixed", context), CONFIG, "fp32", noting)
+    learner.step(0, *first)
+    generator = torch.Generator().manual_seed(2)
+    for average in learner.ema.average.values():
+        average += torch.randn(average.shape, generator=generator, dtype=torch.float64)
+    images = torch.randn(B, 3, 6, 6, generator=generator, dtype=torch.float64)
+    averaged, live = (copy.deepcopy(model).eval() for _ in range(2))
+    for name, parameter in averaged.named_parameters():
+        parameter.data.copy_(learner.ema.average[name])
+    with torch.no_grad():
+        expected, other = (each(images).softmax(dim=1) for each in (averaged, live))
+    before = [each.clone() for each in model.buffers()]
+
+    probe = Probe(images=images, record=torch.arange(B))
+    probed = Labelled(images=labelled.images, labels=labelled.labels, probe=probe)
+    learner.step(1, probed, unlabelled)
+    [found] = noting.probabilities
+    torch.testing.assert_close(found, expected)
+    assert (expected - other).abs().max() > 0.1
+    for was, then in zip(before, noting.buffers, strict=True):
+        assert torch.equal(was, then)

@@ -1,5 +1,6 @@
 """The commands on a report's page make the very same split, run and loop again."""
 
+import dataclasses
 import json
 import shlex
 from pathlib import Path
@@ -12,6 +13,7 @@ from test_cli_loop import write_embeddings
 from fmsel.cli.app import main
 from fmsel.datasets import load_dataset
 from fmsel.embeddings.vectors import Embeddings
+from fmsel.fixmatch.presets import CPU_TINY, SMOKE
 from fmsel.metrics.scores import MetricRecord, Scores
 from fmsel.metrics.scores.published import FOLDER
 from fmsel.report.story.again import loop_again, run_again, split_again
@@ -119,6 +121,26 @@ def test_a_run_is_configured_again(
     again = run_again(config, HELD, str(second))
     assert main(shlex.split(again.line)[1:]) == 0
     assert json.loads((second / "config.json").read_text()) == config
+
+
+def test_settings_that_did_nothing_are_left_out_of_a_run_made_again() -> None:
+    config = {
+        "seed": 0,
+        "mode": "supervised",
+        "device": "cpu",
+        "precision": "fp32",
+        "dataset": {"image_side": 8},
+        "fixmatch": dataclasses.replace(CPU_TINY, mu=SMOKE.mu, eval_every=5).as_dict(),
+    }
+    plain = run_again(config, HELD, "out")
+    assert plain.needs == ()
+    assert "--preset smoke --arch small-conv-32 --steps 400 --batch 32 --device" in plain.line
+    idle = dataclasses.replace(SMOKE, mu=9, lr_min=0.01, weight_decay=0.1)
+    again = run_again({**config, "fixmatch": idle.as_dict()}, HELD, "out")
+    assert "--preset smoke --weight-decay 0.1 --device" in again.line
+    assert again.needs == (
+        "mu=9, lr_min=0.01 did nothing in this run and is no longer accepted, so it is left out.",
+    )
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,9 @@
 """Pseudo-label rules: which predictions on weak views become targets, and with what weight.
 
 Every plain module in this folder is one rule, named by its file, and defines
-`make(context: RuleContext) -> Rule`. A new rule is one new file. The sub-package `parts` holds what
-rules share.
+`make(context: RuleContext) -> Rule`. A new rule is one new file; one that has no use for the
+configured threshold also says `READS_THRESHOLD = False`. The sub-package `parts` holds what rules
+share.
 """
 
 import pkgutil
@@ -90,6 +91,12 @@ def check_rule(name: str) -> None:
     """Raises OptionError if no rule is called `name`."""
     if name not in rule_names():
         raise OptionError(f"unknown rule {name!r}; use one of {', '.join(rule_names())}")
+
+
+def reads_threshold(name: str) -> bool:
+    """Whether the configured threshold means anything to a rule; OptionError as `check_rule`."""
+    check_rule(name)
+    return bool(getattr(import_module(f"{__name__}.{name}"), "READS_THRESHOLD", True))
 
 
 def make_rule(name: str, context: RuleContext) -> Rule:

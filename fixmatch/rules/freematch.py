@@ -20,6 +20,7 @@ from fmsel.fixmatch.rules.parts.state import InPlaceState
 
 FAIRNESS = 0.001  # w_f; USB: ent_loss_ratio of every config/classic_cv/freematch file
 LOG_EPSILON = 1e-12  # USB: freematch.py, entropy_loss
+READS_THRESHOLD = False
 
 
 class FreeMatch(InPlaceState):

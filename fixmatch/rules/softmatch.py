@@ -15,6 +15,7 @@ from fmsel.fixmatch.rules.parts.prior import prior_or_uniform
 from fmsel.fixmatch.rules.parts.state import InPlaceState
 
 N_SIGMA = 2  # USB: n_sigma of every config/classic_cv file; the Gaussian's width is sigma / 2
+READS_THRESHOLD = False
 
 
 class SoftMatch(InPlaceState):

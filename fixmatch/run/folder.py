@@ -46,7 +46,9 @@ IDENTITY = {
     "configuration to start from (sha256)": ("init", "config_sha256"),
 }
 # What it must share besides, if it is to have the same bits.
-EXACT = {"mode of its steps": ("execution",), "device": ("device",)}
+EXACT: dict[str, tuple[str, ...]] = {"mode of its steps": ("execution",), "device": ("device",)}
+# And what it must be gone on with; one that is finished keeps its bits.
+GONE_ON_WITH: dict[str, tuple[str, ...]] = {"torch": ("versions", "torch")}
 
 
 @dataclass(frozen=True)
@@ -97,7 +99,7 @@ class RunFolder:
         """
         if not (self.path / CONFIG).exists():
             raise ArtefactError(f"there is no run to resume in {self.path}; train without --resume")
-        if difference := self._difference(config):
+        if difference := self._difference(config, EXACT | GONE_ON_WITH):
             name, was, now = difference
             raise ArtefactError(
                 f"cannot resume {self.path}: its {name} was {was}, now it is {now}; "
@@ -110,14 +112,20 @@ class RunFolder:
         Raises:
             ArtefactError: the finished run's config.json cannot be read.
         """
-        return (self.path / SUMMARY).exists() and self._difference(config) is None
+        return (self.path / SUMMARY).exists() and self._difference(config, EXACT) is None
 
-    def _difference(self, config: Mapping[str, Any]) -> tuple[str, Any, Any] | None:
-        """(name, was, now) of the first thing in which the run here is another than `config`."""
+    def _difference(
+        self, config: Mapping[str, Any], exact: Mapping[str, tuple[str, ...]]
+    ) -> tuple[str, Any, Any] | None:
+        """(name, was, now) of the first thing in which the run here is another than `config`.
+
+        Args:
+            exact: as `EXACT`; what counts besides where `config` is deterministic.
+        """
         old = read_json(self.path / CONFIG, "run configuration")
-        exact = EXACT if config["deterministic"] else {}
         names = {f"setting {key}": ("fixmatch", key) for key in config["fixmatch"]}
-        for name, keys in (IDENTITY | exact | names).items():
+        wanted = {**IDENTITY, **(exact if config["deterministic"] else {}), **names}
+        for name, keys in wanted.items():
             was, now = _value(old, keys), _value(config, keys)
             if was != now:
                 return name, was, now

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -37,6 +37,9 @@ from fmsel.training.engine.signals import StopFlag, stop_flag
 LOOK_EVERY = 0.5
 LOOK_STEPS = 100
 CHECKPOINT_SECONDS = 60.0  # the most that a killed run loses, on top of one evaluation
+# A sound start may look like a collapse: on digits `smoke` does for up to 30 steps, with the rules
+# that give every image a pseudo-label from the first one on.
+START_STEPS = 50
 
 
 def train(
@@ -95,7 +98,8 @@ def train_jobs(
     Runs that share a GPU take turns step by step, each on a stream of its own, so that one fills
     what another leaves idle; each computes what it would alone. A signal saves and stops all of
     them; where one fails, those under way go on and no other begins. Processes started by torchrun
-    share the steps of one run at a time; the first one writes and shows it.
+    share the steps of one run at a time; the first one writes and shows it. Runs that are left
+    otherwise, by a second Ctrl-C before they were saved, keep their last checkpoint and say so.
 
     Args:
         jobs: with run folders of their own.
@@ -111,6 +115,7 @@ def train_jobs(
         stop_flag() as stop,
         joined(options.device) as world,
         live_lines(options.progress and world.main) as lines,
+        _status_of_the_left(active),
     ):
         if world.size > 1:
             options, together = _shared(options), 1
@@ -142,6 +147,20 @@ def train_jobs(
                     failures.append(error)
     if failures:
         raise _together(failures)
+
+
+@contextmanager
+def _status_of_the_left(active: Sequence["Active"]) -> Iterator[None]:
+    """Whatever ends the loop before its runs, their status does not say that they are running."""
+    try:
+        yield
+    except BaseException as end:  # a second Ctrl-C, a caller that wants no more, a mistake of ours
+        state, why = "stopped", "stopped before it was saved; the last checkpoint stays"
+        if isinstance(end, Exception):
+            state, why = "failed", f"{type(end).__name__}: {end}"
+        for each in active:
+            each.status.end(state, why)
+        raise
 
 
 def _together(failures: Sequence[FmselError]) -> FmselError:
@@ -306,10 +325,11 @@ def _save(session: Session, folder: RunFolder) -> None:
 
 
 def _warn_of_collapse(session: Session) -> None:
-    """At each evaluation where `collapsed` begins to hold; a start may look like it, and pass."""
+    """At each evaluation where `collapsed` begins to hold, or still does after `START_STEPS`."""
     count = session.inputs.n_classes
     *earlier, now = [
-        collapsed(row["mask_rate"], row["largest_class_share"], count) for row in session.rows
+        row["step"] > START_STEPS and collapsed(row["mask_rate"], row["largest_class_share"], count)
+        for row in session.rows
     ]
     if now and not any(earlier[-1:]):
         row = session.rows[-1]

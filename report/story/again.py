@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fmsel.datasets import Source
 from fmsel.fixmatch.config import FixMatchConfig
+from fmsel.fixmatch.idle import idle_settings
 from fmsel.fixmatch.presets import PRESETS, preset
 from fmsel.selection.pool import strategy_class, strategy_names
 from fmsel.selection.pool.within import SUFFIX
@@ -164,31 +165,53 @@ def run_again(config: Mapping[str, Any], split: str, out: str) -> Again:
         "--keep-history": config.get("history") is not None,
     }
     words += [flag for flag, given in flags.items() if given]
-    needs: tuple[str, ...] = ()
+    needs = [*_recipe_needs(config)]
     if start := config.get("init"):
         words += ["--init", f"runs/{start['run']}"]
-        needs = (f"The run {start['run']} must lie in runs/, at step {start['step']}.",)
+        needs.append(f"The run {start['run']} must lie in runs/, at step {start['step']}.")
     if (processes := config.get("processes", 1)) > 1:
         words[:1] = ["torchrun", "--nproc-per-node", str(processes), "-m", "fmsel.cli"]
-    return Again(shlex.join([*words, "--out", out]), needs)
+    return Again(shlex.join([*words, "--out", out]), tuple(needs))
 
 
 def _recipe(config: Mapping[str, Any]) -> list[str]:
-    """The nearest preset, and every setting in which the run differs from it."""
+    """The nearest preset, and every setting that counts in which the run differs from it."""
+    nearest = _nearest(config)
+    words = ["--preset", nearest.preset]
+    for name, value in nearest.counting.items():
+        words += _setting(name, value)
+    return words
+
+
+def _recipe_needs(config: Mapping[str, Any]) -> Iterator[str]:
+    if idle := _nearest(config).idle:
+        told = ", ".join(f"{name}={value}" for name, value in idle.items())
+        yield f"{told} did nothing in this run and is no longer accepted, so it is left out."
+
+
+class Nearest(NamedTuple):
+    """A preset, and the values of the settings in which a run differs from it."""
+
+    preset: str
+    counting: dict[str, Any]
+    idle: dict[str, Any]  # nothing in such a run reads them, and `fmsel train` refuses them
+
+
+def _nearest(config: Mapping[str, Any]) -> Nearest:
+    """The preset that lacks the fewest idle settings of a run, and then the fewest others."""
     values, side = FixMatchConfig.from_dict(config["fixmatch"]), config["dataset"]["image_side"]
-    differing = {
-        name: [
-            each.name
+    unread = idle_settings(values, config["mode"] == "supervised")
+    found = []
+    for name in PRESETS:
+        differing = {
+            each.name: getattr(values, each.name)
             for each in fields(FixMatchConfig)
             if getattr(preset(name, side), each.name) != getattr(values, each.name)
-        ]
-        for name in PRESETS
-    }
-    nearest = min(differing, key=lambda name: len(differing[name]))
-    words = ["--preset", nearest]
-    for name in differing[nearest]:
-        words += _setting(name, getattr(values, name))
-    return words
+        }
+        counting = {field: value for field, value in differing.items() if field not in unread}
+        idle = {field: value for field, value in differing.items() if field in unread}
+        found.append(Nearest(name, counting, idle))
+    return min(found, key=lambda each: (len(each.idle), len(each.counting)))
 
 
 def _setting(name: str, value: Any) -> list[str]:
