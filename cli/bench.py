@@ -24,7 +24,7 @@ def train(
     steps: Annotated[
         int | None, typer.Option(min=1, help="Measured steps. (default: 200 on a GPU, else 3)")
     ] = None,
-    mode: Annotated[str, typer.Option(help="auto, eager, graph or compile.")] = "auto",
+    mode: Annotated[str, typer.Option(help="auto, eager, graph, compile or fused.")] = "auto",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda, …")] = "auto",
     precision: Annotated[str, typer.Option(help="auto, fp32 or bf16.")] = "auto",
     out: Annotated[Path | None, typer.Option(help="Write the figures as JSON too.")] = None,

@@ -132,7 +132,7 @@ VALUES: dict[str, Completer] = {
     "labels import file": TABLES,
     "loop labels": either(words("dataset"), files(".csv", ".json", ".jsonl")),
     "metric": METRICS,
-    "mode": words("auto", "eager", "graph", "compile"),
+    "mode": words("auto", "eager", "graph", "compile", "fused"),
     "optimizer": words("sgd", "adam"),
     "precision": words("auto", "fp32", "bf16"),
     "preset": words("paper", "fast", "cpu", "smoke"),

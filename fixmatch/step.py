@@ -68,6 +68,12 @@ class Learner:
         """Fuse what the network does between its convolutions; takes a minute at the first step."""
         self.forward = torch.compile(self.model)
 
+    def fuse(self) -> None:
+        """Take fewer passes over what lies between convolutions; for a wide residual network."""
+        from fmsel.training.networks.fused import fused  # needs triton
+
+        self.forward = fused(self.model)
+
     def step(
         self, step: int, labelled: Labelled, unlabelled: Unlabelled | None
     ) -> tuple[Losses, PseudoLabels | None]:

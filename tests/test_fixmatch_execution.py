@@ -94,7 +94,7 @@ def test_execution_names() -> None:
     assert resolve_execution("compile", CPU) == "compile"
     with pytest.raises(OptionError, match="'graph' needs a CUDA device"):
         resolve_execution("graph", CPU)
-    with pytest.raises(OptionError, match="must be one of auto, eager, graph, compile"):
+    with pytest.raises(OptionError, match="must be one of auto, eager, graph, compile, fused"):
         resolve_execution("fast", CPU)
 
 

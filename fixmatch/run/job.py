@@ -50,7 +50,7 @@ class Options:
         supervised_only: the same labelled batches and steps, without the unlabelled images.
         device: "auto", "cpu", "cuda", …
         precision: "auto", "fp32" or "bf16".
-        execution: "auto", "eager", "graph" or "compile"; see `resolve_execution`.
+        execution: "auto", "eager", "graph", "compile" or "fused"; see `resolve_execution`.
         deterministic: on a GPU too, the same bits however often a run was stopped; slower.
         force: replace a run that is there.
         tensorboard: write the metrics as TensorBoard events too.

@@ -126,6 +126,8 @@ class Session:
         self.learner = Learner(model, rule, config, precision, learned, world)
         if execution == "compile":
             self.learner.compile()
+        elif execution == "fused":
+            self.learner.fuse()
         self.captured: Captured | None = None
         self.ahead: Ahead | None = None
         if execution != "eager" and device.type == "cuda":
@@ -231,6 +233,7 @@ class Session:
         now = self.clock()
         before = self.rows[-1] if self.rows else {"seconds": 0.0}
         rate = means.steps / max(now - before["seconds"], 1e-9)
+        self.learner.past_losses.append(means.loss_labelled)  # the rate of the next step heeds it
         self.rows.append(
             {
                 "step": self.step,
@@ -252,7 +255,6 @@ class Session:
                 "seconds": now,
             }
         )
-        self.learner.past_losses.append(means.loss_labelled)
         self.meters.reset()
         return True
 

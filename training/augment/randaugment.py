@@ -7,8 +7,10 @@ fractions (shear), pixels (translation), enhancement factors, bits kept, thresho
 is none.
 """
 
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 from typing import NamedTuple
 
 import torch
@@ -36,6 +38,7 @@ DEGENERATE: dict[str, Callable[[Tensor], Tensor]] = {  # what an enhancement ble
 OPS = ("identity", *GEOMETRY, *DEGENERATE, *OPAQUE)
 FIRST_COLOUR = 1 + len(GEOMETRY)
 OPAQUE_ALPHA = 255
+PROOF = 256  # images on which the fused kernel must have torch's bits before it is used
 # Geometric operations are one kind: they are done together.
 KINDS = torch.tensor([0] + [1] * len(GEOMETRY) + list(range(2, 2 + len(OPS) - FIRST_COLOUR)))
 
@@ -105,6 +108,10 @@ class RandAugment(Stateless):
             *(_enhancement(degenerate) for degenerate in DEGENERATE.values()),
             *(_opaque(operation) for operation in OPAQUE.values()),
         ]
+        self.fused: Operation | None = None
+        fused = _fused(side, device, recipe)
+        if fused is not None and self._agrees(fused, device):
+            self.fused = fused
 
     def draw(self, count: int, generator: torch.Generator) -> Draws:
         """Draw policies for `count` images; see `StrongAugment`."""
@@ -119,6 +126,8 @@ class RandAugment(Stateless):
 
     def distort(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
         """Apply `Draws` on the images' device; see `StrongAugment`."""
+        if self.fused is not None:
+            return self.fused(images, draws)
         ops, amounts, coefficients, boxes = draws
         pixels = images.flatten(2)  # (B, 3, P)
         if not self.recipe.cutout:
@@ -131,6 +140,33 @@ class RandAugment(Stateless):
             return to_float(paint(pixels, boxes, self.colour)).view_as(images)
         blank = (pixels[:, 3] == 0) | covered(boxes, self.side)
         return to_float(pixels[:, :3]).masked_fill_(blank[:, None], 0.0).view_as(images)
+
+    def _agrees(self, fused: Operation, device: torch.device) -> bool:
+        """Whether `fused` has the bits of torch's way on this very device; warns if not."""
+        generator = torch.Generator().manual_seed(0)
+        draws = [each.to(device) for each in self.draw(PROOF, generator)]
+        shape = (PROOF, 3, self.side, self.side)
+        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+        agrees = torch.equal(fused(images, draws), self.distort(images, draws))
+        if not agrees:
+            warnings.warn(
+                "RandAugment's kernel gives other bits than torch on this device; torch's slower "
+                "way is taken; please report your GPU and your version of triton",
+                stacklevel=2,
+            )
+        return agrees
+
+
+def _fused(side: int, device: torch.device, recipe: Recipe) -> Operation | None:
+    """`distort` in one kernel, with the same bits; None where there is no such kernel."""
+    if device.type != "cuda" or recipe.move is not nearest or find_spec("triton") is None:
+        return None
+    try:
+        from fmsel.training.augment import fused  # imports Triton
+
+        return fused.made_for(side, device, recipe.cutout)
+    except Exception:  # of Triton, of a C compiler, of the file system: torch's way needs none
+        return None
 
 
 def _enhancement(degenerate: Callable[[Tensor], Tensor]) -> Operation:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Literal
 
@@ -11,7 +12,7 @@ import torch
 from fmsel.errors import DeviceError, OptionError
 
 Precision = Literal["fp32", "bf16"]
-Execution = Literal["eager", "graph", "compile"]
+Execution = Literal["eager", "graph", "compile", "fused"]
 KINDS = ("cpu", "cuda")  # the device types to train on; mps has no float64, which sums need
 
 
@@ -58,25 +59,30 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def resolve_execution(name: str, device: torch.device) -> Execution:
-    """How steps are run: "auto" is a CUDA graph on a GPU and eager elsewhere.
+    """How steps are run: "auto" is fused on a GPU, or graph without triton, and eager elsewhere.
 
-    "graph" replays a recorded step; "compile" does so after torch.compile has fused the network
-    (on a CPU it only compiles). All compute the same, to rounding.
+    "graph" replays a recorded step; "fused" does so with kernels of our own between and in the
+    convolutions of a wide residual network; "compile" after torch.compile has fused the network (on
+    a CPU it only compiles). All compute the same, to rounding.
 
     Raises:
-        OptionError: an unknown name, or a graph without a CUDA device.
+        OptionError: an unknown name, or graph or fused without a CUDA device or triton.
     """
     if name == "auto":
-        return "graph" if device.type == "cuda" else "eager"
-    if name == "graph" and device.type == "cuda":
-        return "graph"
-    if name == "graph":
-        raise OptionError("mode 'graph' needs a CUDA device; use eager or compile")
+        name = "eager" if device.type != "cuda" else "fused" if _has_triton() else "graph"
+    if name in ("graph", "fused") and device.type != "cuda":
+        raise OptionError(f"mode {name!r} needs a CUDA device; use eager or compile")
+    if name == "fused" and not _has_triton():
+        raise OptionError("mode 'fused' needs triton, which is not installed; use graph")
     if name == "eager":
         return "eager"
+    if name == "graph":
+        return "graph"
     if name == "compile":
         return "compile"
-    raise OptionError(f"mode {name!r} must be one of auto, eager, graph, compile")
+    if name == "fused":
+        return "fused"
+    raise OptionError(f"mode {name!r} must be one of auto, eager, graph, compile, fused")
 
 
 def configure_backends(device: torch.device, deterministic: bool) -> None:
@@ -128,6 +134,10 @@ def _cpu_model() -> str:
         if line.startswith("model name"):
             return ", " + line.partition(":")[2].strip()
     return ""
+
+
+def _has_triton() -> bool:
+    return find_spec("triton") is not None  # some platforms' torch comes without it
 
 
 def _native_bf16(device: torch.device) -> bool:
