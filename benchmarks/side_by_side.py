@@ -205,7 +205,7 @@ def main() -> None:
     parser.add_argument("--before", type=int, default=8, help="steps before, on a CPU 2 will do")
     parser.add_argument("--turns", type=int, default=3)
     parser.add_argument("--device", default="auto")
-    parser.add_argument("--mode", default="auto", help="of fmsel: auto, eager, graph, compile")
+    parser.add_argument("--mode", default="auto", help="of fmsel, as for train")
     parser.add_argument("--out", type=Path, help="write the figures as JSON")
     args = parser.parse_args()
     if args.out:
