@@ -1,6 +1,8 @@
 """Recorded and compiled steps do what eager ones do; the CUDA part needs a GPU."""
 
 import dataclasses
+import sys
+from types import ModuleType
 
 import pytest
 import torch
@@ -13,6 +15,7 @@ from fmsel.fixmatch.run.ahead import Ahead
 from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
 from fmsel.training.augment.strong import make_strong, strong_names
+from fmsel.training.engine import device as device_module
 from fmsel.training.engine.device import (
     Execution,
     configure_backends,
@@ -96,6 +99,25 @@ def test_execution_names() -> None:
         resolve_execution("graph", CPU)
     with pytest.raises(OptionError, match="must be one of auto, eager, graph, compile, fused"):
         resolve_execution("fast", CPU)
+
+
+def test_without_working_kernels_steps_are_a_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As with no C compiler, an old GPU or no triton; found out once a process."""
+
+    def fails(device: torch.device) -> None:
+        raise RuntimeError("Failed to find C compiler.\nPlease specify it")
+
+    gpu, fused = torch.device("cuda"), ModuleType("fused")  # the true one needs triton
+    monkeypatch.setitem(sys.modules, "fmsel.training.networks.fused", fused)
+    for check, auto in ((lambda device: None, "fused"), (fails, "graph")):
+        device_module._no_kernels.cache_clear()
+        monkeypatch.setattr(fused, "check", check, raising=False)
+        assert resolve_execution("auto", gpu) == auto
+    with pytest.raises(
+        OptionError, match=r"does not work here \(Failed to find C compiler\.\); use"
+    ):
+        resolve_execution("fused", gpu)
+    device_module._no_kernels.cache_clear()
 
 
 def assert_same_course(first: Session, second: Session, steps: int, tolerance: float) -> None:

@@ -117,6 +117,19 @@ def test_other_networks_are_called_as_they_are() -> None:
         assert fused(network) is network
 
 
+@pytest.mark.parametrize("side", [9, 10])
+def test_sides_that_are_padded_otherwise_go_the_modules_way(side: int) -> None:
+    """A stride of 2 on an odd side: 9, and the half of 10."""
+    from fmsel.training.networks.fused import Fused, fused
+
+    mine = made("wrn-28-1", side)
+    plain = copy.deepcopy(mine)
+    images = torch.randn(2, 3, side, side, generator=torch.Generator().manual_seed(0))
+    call = fused(mine)
+    assert isinstance(call, Fused)
+    assert torch.equal(call(images), plain(images))  # without an interpreter, so no kernel ran
+
+
 @pytest.mark.gpu
 @pytest.mark.parametrize("narrow", [0, 32])
 @pytest.mark.parametrize("bf16", [False, True])

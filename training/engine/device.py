@@ -3,7 +3,7 @@
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from importlib.util import find_spec
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
@@ -59,21 +59,22 @@ def resolve_precision(name: str, device: torch.device) -> Precision:
 
 
 def resolve_execution(name: str, device: torch.device) -> Execution:
-    """How steps are run: "auto" is fused on a GPU, or graph without triton, and eager elsewhere.
+    """How steps are run: "auto" is fused on a GPU, graph where its kernels fail, else eager.
 
     "graph" replays a recorded step; "fused" does so with kernels of our own between and in the
     convolutions of a wide residual network; "compile" after torch.compile has fused the network (on
     a CPU it only compiles). All compute the same, to rounding.
 
     Raises:
-        OptionError: an unknown name, or graph or fused without a CUDA device or triton.
+        OptionError: an unknown name, graph or fused without a CUDA device, or fused where its
+            kernels do not work.
     """
     if name == "auto":
-        name = "eager" if device.type != "cuda" else "fused" if _has_triton() else "graph"
+        name = "eager" if device.type != "cuda" else "graph" if _no_kernels(device) else "fused"
     if name in ("graph", "fused") and device.type != "cuda":
         raise OptionError(f"mode {name!r} needs a CUDA device; use eager or compile")
-    if name == "fused" and not _has_triton():
-        raise OptionError("mode 'fused' needs triton, which is not installed; use graph")
+    if name == "fused" and (why := _no_kernels(device)):
+        raise OptionError(f"mode 'fused' does not work here ({why}); use graph")
     if name == "eager":
         return "eager"
     if name == "graph":
@@ -136,8 +137,16 @@ def _cpu_model() -> str:
     return ""
 
 
-def _has_triton() -> bool:
-    return find_spec("triton") is not None  # some platforms' torch comes without it
+@cache
+def _no_kernels(device: torch.device) -> str:
+    """Why Triton's kernels do not work there; empty where they do."""
+    try:
+        from fmsel.training.networks.fused import check  # imports triton, which is not everywhere
+
+        check(device)
+    except Exception as error:  # of Triton, of its C compiler, of the file system
+        return next(iter(str(error).splitlines()), type(error).__name__)
+    return ""
 
 
 def _native_bf16(device: torch.device) -> bool:
