@@ -43,7 +43,7 @@ train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
 }
 
 nvidia-smi > machine.txt
-piece tests pytest -q -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
+piece tests pytest -q -n 8 -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
 piece kernels python "$here/fused_kernels.py" --out kernels.json
 for mode in fused graph compile eager; do
     piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force

@@ -1,5 +1,6 @@
 """`fmsel score`: how prototypical is every image?"""
 
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -147,7 +148,7 @@ def _metric_table(scores: "Scores") -> Table:
     rows: list[list[float]] = rank_correlations(scores).tolist() if few else [[]] * len(names)
     for number, (name, row) in enumerate(zip(names, rows, strict=True), 1):
         record = scores.records[name]
-        cells = [f"{value:.2f}" for value in row]
+        cells = ["–" if isnan(value) else f"{value:.2f}" for value in row]  # one is constant
         table.add_row(str(number), name, record.label_use, *cells, f"{record.seconds:.2f}")
     if not few:
         table.caption = "`fmsel scores report` compares them"

@@ -7,7 +7,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 from made_scores import record_of
+from rich.console import Console
 
+from fmsel.cli.score import _metric_table
 from fmsel.datasets import ImageDataset, Source, WeakAugment
 from fmsel.errors import ArtefactError, OptionError, OutputError
 from fmsel.metrics.evidence import Settings
@@ -156,3 +158,12 @@ def test_default_ranking_and_correlations() -> None:
     assert used == ("self-confidence",)
     assert ranking[4] > ranking[2] > ranking[0]
     np.testing.assert_allclose(rank_correlations(made), np.ones((2, 2)))
+
+
+def test_a_constant_metric_has_no_correlation_in_the_table_of_fmsel_score() -> None:
+    made = scores("conf", "agr")
+    made.arrays["agr"][:] = 0.5
+    console = Console(width=100)
+    with console.capture() as shown:
+        console.print(_metric_table(made))
+    assert "1.00" in shown.get() and "–" in shown.get() and "nan" not in shown.get()
