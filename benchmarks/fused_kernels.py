@@ -11,12 +11,14 @@ quickest belong into fmsel/training/networks/fused.py, and `NARROW` = 32 if the 
 import argparse
 import sys
 from collections.abc import Callable
+from math import inf
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from triton.runtime.errors import OutOfResources
 
 from fmsel.artefacts import versions, write_json
 from fmsel.experiments.bench import WARM_UP, make_session
@@ -71,6 +73,14 @@ def images(count: int) -> Tensor:
     return noise(count, WIDTH, SIDE, SIDE).contiguous(memory_format=torch.channels_last)
 
 
+def attempt(work: Callable[[], object]) -> float:
+    """Microseconds; infinitely many where such a tile does not fit the GPU."""
+    try:
+        return microseconds(work)
+    except OutOfResources:
+        return inf
+
+
 def sweep(count: int) -> dict[str, Any]:
     """Microseconds of every tile; the quickest of each kernel is put into `fused`."""
     x, skip, raw, out = (images(count) for _ in range(4))
@@ -96,15 +106,17 @@ def sweep(count: int) -> dict[str, Any]:
     for tile in TILES:
         for programs in PROGRAMS:
             both = [
-                microseconds(lambda b=b, t=tile, p=programs: convolve(b, t, p))  # type: ignore[misc]
+                attempt(lambda b=b, t=tile, p=programs: convolve(b, t, p))  # type: ignore[misc]
                 for b in (False, True)
             ]
-            found["convolve"][f"{tile} {programs}"] = both
+            if inf not in both:
+                found["convolve"][f"{tile} {programs}"] = both
             print(f"convolve {tile} {programs}: ahead {both[0]:.1f}, back {both[1]:.1f} us")
     for tile in WEIGHT_TILES:
         for programs in WEIGHT_PROGRAMS:
-            us = microseconds(lambda t=tile, p=programs: of_weight(t, p))  # type: ignore[misc]
-            found["weight_gradient"][f"{tile} {programs}"] = us
+            us = attempt(lambda t=tile, p=programs: of_weight(t, p))  # type: ignore[misc]
+            if us < inf:
+                found["weight_gradient"][f"{tile} {programs}"] = us
             print(f"weight_gradient {tile} {programs}: {us:.1f} us", flush=True)
     best = min(found["convolve"], key=lambda name: sum(found["convolve"][name]))
     fused.PAIRS, fused.STAGES, fused.WARPS, fused.CONVOLUTIONS = _numbers(best)

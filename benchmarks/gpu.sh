@@ -5,7 +5,8 @@
 #
 # Gives up after SECONDS (540 by default) and is simply called again until it prints "all done". A
 # piece that is finished or has failed leaves OUT/<piece>.log and is not run again; a training run
-# that is cut off is saved and resumed. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
+# that is cut off is saved and resumed, and a piece that cannot go on where it stopped has failed when
+# it has been cut off twice. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
 # torchvision root. Needs fmsel[dp], the tests' packages and, for the mode compile, a C compiler.
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
 set -uo pipefail
@@ -20,10 +21,15 @@ piece() { # piece NAME COMMAND...: run it once, within the time that is left; fa
     [ -e "$name.log" ] && return
     [ "$left" -lt 20 ] && echo "time is up before $name: call again" && exit 3
     echo "== $name: $*"
-    { time timeout --signal=TERM --kill-after=20 "$left" "$@"; } 2>&1 | tee "$name.part" || code=$?
+    # In the foreground, or the signal would come twice, and the second one kills.
+    { time timeout --foreground --signal=TERM --kill-after=20 "$left" "$@"; } 2>&1 |
+        tee "$name.part" || code=$?
     case "$code" in
     0) mv "$name.part" "$name.log" ;;
     124 | 130 | 137)
+        cp "$name.part" "$name.cut$((1 + $(ls "$name".cut* 2> /dev/null | wc -l)))"
+        [ -n "${once:-}" ] && [ -e "$name.cut2" ] && echo "FAILED: too long" >> "$name.part" &&
+            mv "$name.part" "$name.log"
         echo "$name: time is up, call again"
         exit 3
         ;;
@@ -43,10 +49,10 @@ train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
 }
 
 nvidia-smi > machine.txt
-piece tests pytest -q -n 8 -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
-piece kernels python "$here/fused_kernels.py" --out kernels.json
+once=1 piece tests pytest -q -n 8 -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
+once=1 piece kernels python "$here/fused_kernels.py" --out kernels.json
 for mode in fused graph compile eager; do
-    piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force
+    once=1 piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force
 done
 # The aim of `fast`: 94 % in 15 minutes from 250 labels, or within 1.5 points of the same network
 # with all 50,000 labels.
@@ -59,12 +65,14 @@ fast 0
 piece split-all fmsel split "${images[@]}" --random --per-class 5000 --out splits/all.json --force
 train fast-all splits/all.json --preset fast --supervised-only
 piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
-piece profile python "$here/step_profile.py" --out profile
-piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
+for mode in fused graph compile; do
+    once=1 piece "profile-$mode" python "$here/step_profile.py" --modes "$mode" --out "profile-$mode"
+done
+once=1 piece bench-fp32 fmsel bench train --mode graph --precision fp32 --steps 100 \
     --out bench-fp32.json --force
 others=(${KEKMODEL:+--kekmodel "$KEKMODEL"} ${USB:+--usb "$USB"})
 [ "${#others[@]}" -gt 0 ] &&
-    piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 200 \
+    once=1 piece side-by-side python "$here/side_by_side.py" "${others[@]}" --steps 200 \
         --out side-by-side.json
 piece split0 fmsel split "${images[@]}" --random --per-class 4 --out splits/few.json --force
 piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps 1500 \
@@ -74,7 +82,7 @@ piece together fmsel train --split splits/few.json --seeds 4 --together 4 --pres
 # All 23 metrics (with fmsel[dp]); finished networks are cached, so a call that is cut off goes on.
 piece metrics fmsel score cifar10 --data-root "$data_root" --device cuda --metric all \
     --out scores/all.npz
-piece ensemble python "$here/ensemble_together.py" --out ensemble.json
+once=1 piece ensemble python "$here/ensemble_together.py" --out ensemble.json
 fast 1
 fast 2
 # Which rule and schedule learn most in 20,000 steps, judged on training images that are held out.

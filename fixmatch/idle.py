@@ -18,8 +18,10 @@ def idle_settings(config: FixMatchConfig, supervised_only: bool) -> dict[str, st
     schedule, idle = f"with --schedule {config.schedule}; leave it out, or use", dict[str, str]()
     if config.schedule != "sgdr":
         idle |= dict.fromkeys(("sgdr_cycle", "sgdr_growth"), f"{schedule} --schedule sgdr")
-    elif not config.sgdr_cycle:
-        whole = "while one cycle of sgdr is the whole run; leave it out, or give --sgdr-cycle too"
+    elif not 0 < config.sgdr_cycle < config.steps - config.warmup:
+        whole = (
+            "while one cycle of sgdr is the whole run; leave it out, or give a shorter --sgdr-cycle"
+        )
         idle["sgdr_growth"] = whole
     if config.schedule != "plateau":
         names = ("plateau_factor", "plateau_patience")

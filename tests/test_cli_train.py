@@ -174,7 +174,8 @@ def test_force_trains_finished_replicates_again(capsys: pytest.CaptureFixture[st
     [
         ("--sgdr-cycle 2", "--sgdr-cycle does nothing with --schedule fixmatch; leave it out, or"),
         ("--schedule plateau --sgdr-growth 2", "--sgdr-growth does nothing with --schedule plat"),
-        ("--schedule sgdr --sgdr-growth 2", "leave it out, or give --sgdr-cycle too"),
+        ("--schedule sgdr --sgdr-growth 2", "leave it out, or give a shorter --sgdr-cycle"),
+        ("--schedule sgdr --sgdr-growth 2 --sgdr-cycle 20", "or give a shorter --sgdr-cycle"),
         ("--schedule constant --lr-min 0.001", "or use --schedule sgdr or plateau"),
         ("--plateau-factor 0.5", "--plateau-factor does nothing with --schedule fixmatch"),
         ("--schedule sgdr --plateau-patience 1", "or use --schedule plateau"),

@@ -1,7 +1,9 @@
 """Recorded and compiled steps do what eager ones do; the CUDA part needs a GPU."""
 
 import dataclasses
+import gc
 import sys
+import weakref
 from types import ModuleType
 
 import pytest
@@ -74,11 +76,27 @@ def test_draws_travel_in_one_piece(name: str) -> None:
             assert torch.equal(first, second) and first.dtype == second.dtype
 
 
+def test_a_session_that_is_dropped_gives_its_memory_back_at_once() -> None:
+    """Not when Python next looks for cycles: the next run needs it."""
+    session("cpu", "eager")  # what a process makes once
+    gc.disable()
+    try:
+        made = session("cpu", "eager")
+        made.ahead = Ahead(CPU)
+        made.captured = lambda function, *inputs: function(*inputs)  # type: ignore[assignment]
+        made.advance()
+        gone = weakref.ref(made)
+        del made
+        assert gone() is None
+    finally:
+        gc.enable()
+
+
 @pytest.mark.parametrize("supervised_only", [False, True])
 def test_batches_made_ahead_change_no_bit(supervised_only: bool) -> None:
     """Also where the steps do not begin at 0, and where one is left out."""
     plain, ahead = (session("cpu", "eager", supervised_only=supervised_only) for _ in range(2))
-    ahead.ahead = Ahead(ahead.batch, CPU)
+    ahead.ahead = Ahead(CPU)
     ahead.captured = lambda function, *inputs: function(*inputs)  # type: ignore[assignment]
     for made in (plain, ahead):
         made.step = 5

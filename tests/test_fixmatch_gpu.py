@@ -192,14 +192,6 @@ def test_in_bf16_too_replayed_steps_are_the_eager_ones(execution: Execution) -> 
     assert 0 < distance(fp32, other) < 1.5 * distance(fp32, eager) < 0.05
 
 
-def test_fused_steps_in_fp32_are_the_eager_ones() -> None:
-    eager, fused = session("eager", WIDE, "fp32"), session("fused", WIDE, "fp32")
-    for _ in range(8):
-        eager.advance()
-        fused.advance()
-    assert distance(eager, fused) < 1e-4
-
-
 @pytest.mark.parametrize("name", strong_names())
 def test_batches_made_ahead_are_those_of_their_steps(name: str) -> None:
     """Whatever the augmentation, step k learns from batch k: equal bits without bf16's noise."""

@@ -8,46 +8,48 @@ from torch import Tensor
 from fmsel.fixmatch.batches import Labelled, Unlabelled
 
 Batch = tuple[Labelled, Unlabelled | None]
+Make = Callable[[Tensor], Batch]  # of packed draws, without probes: work for the device alone
 
 
 class Ahead:
     """Holds the batch of one step at fixed places, where a recorded step finds it.
 
-    Augmentation is hundreds of small kernels that leave most of a GPU idle; beside the network
-    they cost little. A batch depends on (seed, step) alone, so nothing here needs saving.
+    Augmentation leaves most of a GPU idle; beside the network it costs little. A batch depends on
+    (seed, step) alone, so nothing here needs saving. No function is kept, as in `Captured`.
 
     Args:
-        make: the batch of packed draws, without probes: work for the device alone.
         device: where; on one without streams, such as a CPU, one comes after the other.
 
     Attributes:
         step: whose batch waits; -1 before the first.
     """
 
-    def __init__(self, make: Callable[[Tensor], Batch], device: torch.device) -> None:
-        self.make, self.step = make, -1
+    def __init__(self, device: torch.device) -> None:
+        self.step = -1
         self.stream: torch.cuda.Stream | None = None
         if device.type == "cuda":
             self.stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
         self._waiting: Batch | None = None
 
-    def expect(self, step: int, draws: Callable[[int], Tensor]) -> None:
+    def expect(self, step: int, draws: Callable[[int], Tensor], make: Make) -> None:
         """Let the batch of `step` wait, made now if it is not there."""
         if self.step != step:
-            self._put(self.make(draws(step)))
+            self._put(make(draws(step)))
             self.step = step
 
-    def beside(self, flat: Tensor, work: Callable[[Labelled, Unlabelled | None], None]) -> None:
+    def beside(
+        self, flat: Tensor, make: Make, work: Callable[[Labelled, Unlabelled | None], None]
+    ) -> None:
         """`work` on the batch that waits; that of the draws `flat` then takes its place."""
         assert self._waiting is not None
         if self.stream is None:
-            made = self.make(flat)
+            made = make(flat)
             work(*self._waiting)
         else:
             current = torch.cuda.current_stream(self.stream.device)
             self.stream.wait_stream(current)
             with torch.cuda.stream(self.stream):
-                made = self.make(flat)
+                made = make(flat)
             work(*self._waiting)
             current.wait_stream(self.stream)
         self._put(made)

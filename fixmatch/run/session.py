@@ -133,7 +133,7 @@ class Session:
         if execution != "eager" and device.type == "cuda":
             self.captured = Captured(device)
             if learned is None:  # what is learned must not miss a step
-                self.ahead = Ahead(self.batch, device)
+                self.ahead = Ahead(device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -162,7 +162,7 @@ class Session:
         elif self.ahead is None:
             self.captured(self.learn, self.draws_on_device(self.step))
         else:
-            self.ahead.expect(self.step, self.draws_on_device)
+            self.ahead.expect(self.step, self.draws_on_device, self.batch)
             self.captured(self.learn_and_make, self.draws_on_device(self.step + 1))
             self.ahead.step += 1
         self.step += 1
@@ -194,7 +194,7 @@ class Session:
     def learn_and_make(self, flat: Tensor) -> None:
         """Learn from the batch that waits, and beside it make the next of these draws."""
         assert self.ahead is not None
-        self.ahead.beside(flat, self._learn_from)
+        self.ahead.beside(flat, self.batch, self._learn_from)
 
     def _learn_from(self, labelled: Labelled, unlabelled: Unlabelled | None) -> None:
         losses, pseudo = self.learner.update(labelled, unlabelled)

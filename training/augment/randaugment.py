@@ -109,9 +109,12 @@ class RandAugment(Stateless):
             *(_opaque(operation) for operation in OPAQUE.values()),
         ]
         self.fused: Operation | None = None
-        fused = _fused(side, device, recipe)
-        if fused is not None and self._agrees(fused, device):
-            self.fused = fused
+        try:
+            fused = _fused(side, device, recipe)
+            if fused is not None and self._agrees(fused, device):
+                self.fused = fused
+        except Exception:  # of Triton, of a C compiler, of the file system: torch's way needs none
+            self.fused = None
 
     def draw(self, count: int, generator: torch.Generator) -> Draws:
         """Draw policies for `count` images; see `StrongAugment`."""
@@ -145,8 +148,14 @@ class RandAugment(Stateless):
         """Whether `fused` has the bits of torch's way on this very device; warns if not."""
         generator = torch.Generator().manual_seed(0)
         draws = [each.to(device) for each in self.draw(PROOF, generator)]
+        # A few levels or many, anywhere in 0..255, and flat: where stretching a histogram matters.
+        levels, lowest = (
+            torch.randint(low, 257, (PROOF, 3, 1, 1), generator=generator) for low in (1, 0)
+        )
+        levels[::8], levels[1::8] = 1, 2
         shape = (PROOF, 3, self.side, self.side)
-        images = torch.randint(0, 256, shape, dtype=torch.uint8, generator=generator).to(device)
+        noise = torch.randint(0, 2**30, shape, generator=generator) % levels
+        images = (noise + lowest % (257 - levels)).to(torch.uint8).to(device)
         agrees = torch.equal(fused(images, draws), self.distort(images, draws))
         if not agrees:
             warnings.warn(
@@ -161,12 +170,9 @@ def _fused(side: int, device: torch.device, recipe: Recipe) -> Operation | None:
     """`distort` in one kernel, with the same bits; None where there is no such kernel."""
     if device.type != "cuda" or recipe.move is not nearest or find_spec("triton") is None:
         return None
-    try:
-        from fmsel.training.augment import fused  # imports Triton
+    from fmsel.training.augment import fused  # imports Triton
 
-        return fused.made_for(side, device, recipe.cutout)
-    except Exception:  # of Triton, of a C compiler, of the file system: torch's way needs none
-        return None
+    return fused.made_for(side, device, recipe.cutout)
 
 
 def _enhancement(degenerate: Callable[[Tensor], Tensor]) -> Operation:

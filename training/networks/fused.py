@@ -40,7 +40,7 @@ LARGEST = 2**31  # elements: places are 32-bit numbers
 def fused(model: nn.Module, narrow: int = NARROW) -> Callable[[Tensor], Tensor]:
     """`Fused`, or the model itself where it is another network or of odd widths."""
     if isinstance(model, WideResNet) and all(
-        width >= LEAST and width & (width - 1) == 0
+        LEAST <= width <= ELEMENTS and width & (width - 1) == 0
         for width in (each.num_features for each in _norms(model))
     ):
         return Fused(model, narrow)
@@ -49,8 +49,11 @@ def fused(model: nn.Module, narrow: int = NARROW) -> Callable[[Tensor], Tensor]:
 
 def check(device: torch.device) -> None:
     """Raise whatever keeps these kernels from working there: the GPU, no C compiler, wrong sums."""
-    x = torch.rand(2, LEAST, 4, 4, device=device).contiguous(memory_format=torch.channels_last)
-    sums = _sums(x, nn.BatchNorm2d(LEAST).to(device)).sum(dim=1)
+    if torch.version.cuda is None:
+        raise RuntimeError("not tried on AMD's GPUs")
+    x = _last(torch.arange(32.0 * LEAST, device=device).view(2, LEAST, 4, 4))
+    with torch.cuda.device(device):  # triton launches on the current one
+        sums = _sums(x, nn.BatchNorm2d(LEAST).to(device)).sum(dim=1)
     torch.testing.assert_close(sums[0], x.sum(dim=(0, 2, 3)))
 
 
@@ -76,9 +79,10 @@ class Fused:
 
     def __call__(self, images: Tensor) -> Tensor:
         model, kind, narrow = self.model, images.device.type, self.narrow
+        assert model.training and images.shape[2] == images.shape[3]
         side, rows = images.shape[3], images.numel() // images.shape[1]
         # Odd sides are padded on both ends before a stride of 2, which `kernels` does at one.
-        if side % 4 or rows * model.head.in_features >= LARGEST:
+        if side % 4 or rows * model.head.in_features // 4 >= LARGEST:
             return model(images)  # type: ignore[no-any-return]
         on = torch.is_autocast_enabled(kind)
         dtype = torch.get_autocast_dtype(kind) if on else images.dtype
@@ -118,6 +122,7 @@ class _Stem(torch.autograd.Function):
     def forward(
         ctx: Any, images: Tensor, stem: SameConv, norm: nn.BatchNorm2d, narrow: int, *_: Tensor
     ) -> tuple[Tensor, Tensor]:
+        ctx.set_materialize_grads(False)  # sums have none, and zeros would be filled in
         weight = _Weight(stem, images, narrow)
         count, channels, height, width = images.shape
         x = images
@@ -133,7 +138,7 @@ class _Stem(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor, _: Tensor) -> tuple[Tensor | None, ...]:
         [x] = ctx.saved_tensors
-        to_weight = ctx.weight.gradient(x, gradient.contiguous(memory_format=torch.channels_last))
+        to_weight = ctx.weight.gradient(x, _last(gradient))
         return None, None, None, None, to_weight, to_weight.new_zeros(len(to_weight))
 
 
@@ -145,6 +150,7 @@ class _Block(torch.autograd.Function):
         ctx: Any, x: Tensor, partial: Tensor, bias: Tensor | None, block: Block,
         norm: nn.BatchNorm2d, narrow: int, *parameters: Tensor | None,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        ctx.set_materialize_grads(False)
         pad = int(block.conv1.stride[0] == 2)
         numbers1 = _statistics(partial, block.norm1, bias, x)
         a1 = _normalised(x, numbers1, pad)
@@ -169,7 +175,7 @@ class _Block(torch.autograd.Function):
         x, numbers1, a1, y, numbers2, a2 = ctx.saved_tensors
         weight1, weight2, weight3 = ctx.weights
         early = ctx.block.activate_before_residual
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        gradient = _last(gradient)
         to2 = weight2.gradient(a2, gradient)
         before = weight2.backward(gradient, a2, y, numbers2)
         to_y, to_norm2 = _through_norm(before, y, numbers2)
@@ -203,7 +209,7 @@ class _Normalised(torch.autograd.Function):
     @staticmethod
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor | None, ...]:
         x, numbers = ctx.saved_tensors
-        gradient = gradient.contiguous(memory_format=torch.channels_last)
+        gradient = _last(gradient)
         to_x, (to_weight, to_bias) = _through_norm(_Gradient(gradient), x, numbers)
         return to_x, None, None, to_weight, to_bias
 
@@ -229,7 +235,7 @@ class _Weight:
         self.inputs = max(inputs, LEAST) if self.narrow else inputs
         source = self.like.detach()
         if self.narrow:
-            source = source.contiguous(memory_format=torch.channels_last)
+            source = _last(source)
             size = 24 * self.inputs * self.outputs
             both = source.new_empty((2, size), dtype=dtype)
             self.ahead, self.back = both
@@ -240,7 +246,7 @@ class _Weight:
             self.weight = source.to(dtype, memory_format=torch.channels_last)
 
     def plain(self, x: Tensor) -> Tensor:
-        return F.conv2d(x, self.weight, None, self.stride, self.padding)
+        return _last(F.conv2d(x, self.weight, None, self.stride, self.padding))
 
     def forward(
         self, x: Tensor, norm: nn.BatchNorm2d, skip: Tensor | None = None,
@@ -307,7 +313,7 @@ class _Weight:
         found: tuple[Tensor, Tensor, Tensor] = torch.ops.aten.convolution_backward(
             gradient, images, self.weight, None, stride, padding, [1, 1], False, [0, 0], 1, mask
         )
-        return found
+        return (_last(found[0]) if mask[0] else found[0], *found[1:])
 
     def _convolve(
         self, x: Tensor, *, norm: nn.BatchNorm2d | None = None, skip: Tensor | None = None,
@@ -331,6 +337,11 @@ class _Weight:
             STAGES, num_warps=WARPS,
         )  # fmt: skip
         return out, partial
+
+
+def _last(images: Tensor) -> Tensor:
+    """Rows of channels, as the kernels take them; cuDNN's convolutions give them so already."""
+    return images.contiguous(memory_format=torch.channels_last)
 
 
 def _tile(channels: int) -> int:
@@ -376,9 +387,10 @@ def _statistics(partial: Tensor, norm: nn.BatchNorm2d, bias: Tensor | None, x: T
     channels = norm.num_features
     numbers = partial.new_empty((4, channels))
     kernels.batch_statistics[(channels // PART,)](
-        partial, norm.running_mean, torch.zeros_like(norm.bias) if bias is None else bias,
-        norm.weight, norm.bias, norm.running_mean, norm.running_var, numbers,
+        partial, norm.running_mean, numbers if bias is None else bias, norm.weight, norm.bias,
+        norm.running_mean, norm.running_var, numbers,
         partial.shape[1], _rows(x), norm.momentum, norm.eps, channels, CHUNK, PART,
+        bias is not None,
     )  # fmt: skip
     return numbers
 
@@ -399,7 +411,7 @@ def _through_norm(
     """Gradients of a batch norm's input, with `skip` added, and of its weight and bias."""
     _, channels, height, width = x.shape
     rows, tile, partial = _rows(x), _tile(channels), gradient.partial
-    tensor = gradient.tensor.contiguous(memory_format=torch.channels_last)
+    tensor = _last(gradient.tensor)
     if partial is None:
         partial = _partial(x)
         kernels.gradient_sums[(partial.shape[1],)](

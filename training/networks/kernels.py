@@ -60,11 +60,11 @@ def _whole_sums(
 def batch_statistics(
     partial, centre, bias, weight, offset, running_mean, running_var, numbers,
     programs, rows, momentum, epsilon,
-    C: tl.constexpr, CHUNK: tl.constexpr, PART: tl.constexpr,
+    C: tl.constexpr, CHUNK: tl.constexpr, PART: tl.constexpr, BIAS: tl.constexpr,
 ):  # fmt: skip
     """numbers (4, C): mean, 1 / std, scale and shift of batch norm; the running ones follow.
 
-    `bias` was left out of x: it moves the running mean alone.
+    With BIAS, `bias` was left out of x: it moves the running mean alone.
     """
     column = tl.program_id(0) * PART + tl.arange(0, PART)
     first, second = _whole_sums(partial, column, programs, C, CHUNK, PART)
@@ -79,7 +79,9 @@ def batch_statistics(
     tl.store(numbers + 2 * C + column, scale)
     tl.store(numbers + 3 * C + column, tl.load(offset + column) - mean * scale)
     old_mean, old_var = tl.load(running_mean + column), tl.load(running_var + column)
-    new_mean = mean + tl.load(bias + column)
+    new_mean = mean
+    if BIAS:
+        new_mean += tl.load(bias + column)
     unbiased = variance * (rows / (rows - 1.0))
     tl.store(running_mean + column, old_mean + momentum * (new_mean - old_mean))
     tl.store(running_var + column, old_var + momentum * (unbiased - old_var))
