@@ -8,13 +8,14 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
 from fmsel.artefacts import versions
 from fmsel.datasets import ImageDataset, Source, WeakAugment, load_dataset
@@ -150,6 +151,31 @@ def test_stopped_and_resumed_run_equals_an_uninterrupted_one(
     assert [row["step"] for row in rows_of(cut)] == [4, 8, 12]
     first, second = (checkpoint_of(out)[0] for out in (whole, cut))
     assert_equal_state(first, second)
+
+
+def test_a_signal_while_steps_are_compiled_saves_a_run_that_resumes(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """torch.compile works at the first call, for up to a minute; this stand-in is interrupted."""
+    compiled: list[nn.Module] = []
+
+    def compile_at_the_first_call(model: nn.Module) -> Callable[[torch.Tensor], torch.Tensor]:
+        def forward(images: torch.Tensor) -> torch.Tensor:
+            if not compiled:
+                os.kill(os.getpid(), signal.SIGTERM)
+                compiled.append(model)
+            logits: torch.Tensor = model(images)
+            return logits
+
+        return forward
+
+    monkeypatch.setattr(torch, "compile", compile_at_the_first_call)
+    options = {**FP32, "execution": "compile"}
+    with pytest.raises(Interrupted, match="saved at step 1 of 12"):
+        train(SPLIT, DATA, TEST, TINY, tmp_path / "cut", **options)
+    train(SPLIT, DATA, TEST, TINY, tmp_path / "cut", **options, resume=True)
+    train(SPLIT, DATA, TEST, TINY, tmp_path / "whole", **options)
+    assert_equal_state(checkpoint_of(tmp_path / "cut")[0], checkpoint_of(tmp_path / "whole")[0])
 
 
 def test_seeds_give_different_runs_and_equal_seeds_equal_ones(tmp_path: Path) -> None:

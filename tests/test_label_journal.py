@@ -378,6 +378,7 @@ def test_every_answer_that_was_acknowledged_is_in_the_journal(
         each.start()
     for each in threads:
         each.join()
+    monkeypatch.setattr(os, "fsync", disk._fsync)  # opening writes too
     ledger.journal.close()
     saved = {each.key: (each.index, each.choice) for each in open_and_close(path)}
     assert saved == told and refused and len(told) + len(refused) == 12 * 40
