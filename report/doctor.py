@@ -9,8 +9,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from fmsel.machine import memory
 from fmsel.report.doctor_packages import Packages, examine_packages
-from fmsel.report.doctor_system import cpu_model, memory, nvidia_gpus, usable_cores
+from fmsel.report.doctor_system import cpu_model, nvidia_gpus, usable_cores
 
 GIGABYTE = 1e9
 LITTLE_SPACE = 5 * GIGABYTE  # the largest archive that is downloaded has 2.6 GB

@@ -9,7 +9,6 @@ from typing import Any
 
 QUERY = "name,memory.total,driver_version"
 MEBIBYTE = 2**20
-CGROUP = Path("/sys/fs/cgroup/memory.max")  # a container's limit, bytes or "max"
 
 
 def cpu_model() -> str:
@@ -25,16 +24,6 @@ def usable_cores() -> int:
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1
-
-
-def memory() -> int | None:
-    """Bytes of memory, or of the container's share of it; None where the system does not tell."""
-    try:
-        total = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (ValueError, OSError):
-        return None
-    limit = CGROUP.read_text().strip() if CGROUP.exists() else "max"
-    return min(total, int(limit)) if limit.isdigit() else total
 
 
 def nvidia_gpus() -> list[dict[str, Any]]:

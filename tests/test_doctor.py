@@ -16,6 +16,7 @@ import torch
 import torchvision
 from rich.console import Console
 
+from fmsel import machine
 from fmsel.cli.app import main
 from fmsel.datasets import dataset_names
 from fmsel.report import doctor, doctor_packages, doctor_system
@@ -224,8 +225,8 @@ def test_what_is_needed_comes_first_and_decides() -> None:
 
 def test_memory_is_that_of_the_container(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     limit = tmp_path / "memory.max"
-    monkeypatch.setattr(doctor_system, "CGROUP", limit)
-    total = doctor_system.memory()
+    monkeypatch.setattr(machine, "CGROUP", limit)
+    total = machine.memory()
     for text, expected in (("max\n", total), ("1048576\n", 1048576)):
         limit.write_text(text)
-        assert doctor_system.memory() == expected
+        assert machine.memory() == expected

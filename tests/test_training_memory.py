@@ -1,5 +1,6 @@
 """Running out of memory: said in one sentence, and given back where others may need it."""
 
+import dataclasses
 import gc
 import weakref
 from collections.abc import Iterator
@@ -21,8 +22,10 @@ from fmsel.fixmatch.run.session import Session
 from fmsel.selection.random import Random
 from fmsel.selection.split import Split, make_split
 from fmsel.training.engine import capture
+from fmsel.training.engine import memory as memory_module
 from fmsel.training.engine.capture import Captured
-from fmsel.training.engine.memory import let_go, memory_errors
+from fmsel.training.engine.memory import let_go, memory_errors, saved_numbers
+from fmsel.training.networks.build import build_network
 
 TINY = FixMatchConfig(arch="small-conv-4", steps=6, batch=4, mu=2, eval_every=6)
 
@@ -133,6 +136,34 @@ def some_images() -> ImageDataset:
 
 def some_split(data: ImageDataset) -> Split:
     return make_split(data, Random(), batch_size=12, seed=0)
+
+
+def test_what_convolutions_read_is_counted_as_by_hand() -> None:
+    """WRN-28-2: the stem, and of each stage its first block with a shortcut, then three."""
+    network = build_network("wrn-28-2", n_classes=2, image_side=32, bn_momentum=0.1, seed=0)
+    first = 32**2 * (3 + (16 + 32 + 16) + 6 * 32)
+    second = 32**2 * (32 + 32) + 16**2 * (64 + 6 * 64)
+    third = 16**2 * (64 + 64) + 8**2 * (128 + 6 * 128)
+    assert saved_numbers(network, 32) == first + second + third
+
+
+def test_a_step_that_the_machine_cannot_hold_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the system grants its memory and kills the process later."""
+    data, out = some_images(), tmp_path / "run"
+    job = Job(split=some_split(data), out=out, seed=0)
+    options = Options(device="cpu", precision="fp32", progress=False)
+    monkeypatch.setattr(memory_module, "memory", lambda: 10_000_000)
+    large = dataclasses.replace(TINY, batch=4_000)
+    sentence = r"^out of memory: [\d,]+ bytes more were needed; lower --batch \(4000\)"
+    with pytest.raises(DeviceError, match=sentence):
+        list(loop.train_jobs([job], data, None, large, options))
+    assert not out.exists()
+    list(loop.train_jobs([job], data, None, TINY, options))
+    monkeypatch.setattr(memory_module, "memory", lambda: None)  # a system that does not tell
+    job = dataclasses.replace(job, out=tmp_path / "other")
+    list(loop.train_jobs([job], data, None, TINY, options))
 
 
 def test_a_run_that_records_ends_when_it_is_dropped(monkeypatch: pytest.MonkeyPatch) -> None:

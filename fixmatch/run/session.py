@@ -30,6 +30,7 @@ from fmsel.training.augment.strong import LearnedAugment, make_strong
 from fmsel.training.engine.capture import Captured
 from fmsel.training.engine.device import Execution, Precision
 from fmsel.training.engine.distributed import ALONE, World, with_global_batch_norm
+from fmsel.training.engine.memory import check_fits
 from fmsel.training.networks.build import build_network
 
 
@@ -82,15 +83,21 @@ class Session:
         images, device = inputs.images, inputs.images.device
         self.inputs, self.config, self.supervised = inputs, config, supervised_only
         self.world = world
-        model: nn.Module = build_network(
+        network = build_network(
             config.arch,
             n_classes=inputs.n_classes,
             image_side=images.shape[-1],
             bn_momentum=config.bn_momentum,
             seed=seed,
         )
+        model: nn.Module = network
         if start is not None:
             model.load_state_dict(start)
+        if device.type == "cpu":
+            learned_from = self.images_per_step // world.size
+            if not config.weak_gradient and not supervised_only:
+                learned_from = learned_from * (1 + config.mu) // (1 + 2 * config.mu)
+            check_fits(network, learned_from, images.shape[-1], precision)
         prior = class_prior(config.prior, inputs.labels, inputs.n_classes)
         context = RuleContext(
             threshold=config.threshold,

@@ -1,11 +1,18 @@
 """Running out of memory: said in one sentence, and given back where it is kept by an error."""
 
+import copy
 import re
 import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import torch
+from torch import Tensor, nn
+
 from fmsel.errors import DeviceError
+from fmsel.machine import memory
+from fmsel.training.engine.device import Precision
+from fmsel.training.networks.network import Network
 
 # As torch says it of a GPU ("Tried to allocate 20.00 MiB") and of the CPU ("you tried to allocate
 # 4096 bytes"), and numpy ("Unable to allocate 1.5 GiB").
@@ -41,6 +48,38 @@ def memory_errors(remedy: str) -> Iterator[None]:
         else:
             raise
         raise DeviceError(f"out of memory{needed}; {remedy}") from error
+
+
+def check_fits(model: Network, images: int, side: int, precision: Precision) -> None:
+    """Refuse a step on a CPU that cannot fit: the system would grant its memory, then kill it.
+
+    Args:
+        model: the network, on the CPU.
+        images: those that gradients go through.
+        side: of an image, in pixels.
+        precision: of the convolutions.
+    Raises:
+        MemoryError: the inputs of convolutions alone, which the backward pass reads, are more than
+            all memory of the machine.
+    """
+    needed = images * saved_numbers(model, side) * (2 if precision == "bf16" else 4)
+    if needed > (memory() or needed):
+        raise MemoryError(f"Unable to allocate {needed} bytes")
+
+
+def saved_numbers(model: Network, side: int) -> int:
+    """How many the convolutions of `model` read for one image of side x side pixels."""
+    numbers: list[int] = []
+
+    def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+        numbers.append(inputs[0].numel())
+
+    shadow = copy.deepcopy(model).to("meta").eval()  # shapes without memory
+    for each in shadow.modules():
+        if isinstance(each, nn.Conv2d):
+            each.register_forward_pre_hook(count)
+    shadow.penultimate(torch.empty(1, 3, side, side, device="meta"))
+    return sum(numbers)
 
 
 def let_go(error: BaseException) -> None:
