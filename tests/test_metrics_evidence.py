@@ -17,6 +17,7 @@ from fmsel.errors import DataError
 from fmsel.metrics.evidence import Settings, gather
 from fmsel.metrics.evidence import crossfit as crossfit_evidence
 from fmsel.metrics.evidence.crossfit import Crossfit
+from fmsel.metrics.evidence.network import recipe
 from fmsel.metrics.evidence.network.folds import stratified_folds
 from fmsel.metrics.evidence.network.recipe import Recipe
 from fmsel.metrics.evidence.network.train import Observe, train_network
@@ -39,6 +40,12 @@ def short(monkeypatch: pytest.MonkeyPatch) -> None:
             arch=f"small-conv-{round(8 * capacity)}", epochs=2, batch=32
         ),
     )
+
+
+@pytest.fixture
+def half(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Half as many steps, which rank well enough."""
+    monkeypatch.setattr(recipe, "MIN_STEPS", recipe.MIN_STEPS // 2)
 
 
 def make(data: ImageDataset, settings: Settings) -> Crossfit:
@@ -153,7 +160,7 @@ def test_interrupted_ensemble_goes_on_with_the_next_network(
     np.testing.assert_array_equal(resumed.training_mean, whole.training_mean)
 
 
-def test_digits_scores_agree_with_logistic_regression(some: ImageDataset) -> None:
+def test_digits_scores_agree_with_logistic_regression(some: ImageDataset, half: None) -> None:
     """Images that a held-out linear model gets wrong are outliers for the ensemble too."""
     flat = some.images[..., 0].reshape(len(some), -1) / 255
     model = LogisticRegression(max_iter=500)
@@ -173,7 +180,7 @@ def test_leave_one_out_on_digits(digits: ImageDataset) -> None:
     assert accuracy > 0.95
 
 
-def test_flipped_labels_fall_to_the_bottom(some: ImageDataset) -> None:
+def test_flipped_labels_fall_to_the_bottom(some: ImageDataset, half: None) -> None:
     labels = some.labels.copy()
     flipped = np.arange(0, len(labels), 20)
     labels[flipped] = (labels[flipped] + 1) % 10
