@@ -2,7 +2,6 @@
 compares with Pillow. Without a GPU it runs in Triton's interpreter, in a process of its own."""
 
 import json
-import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,6 +10,7 @@ from importlib.util import find_spec
 import numpy as np
 import pytest
 import torch
+from interpreted import interpreted
 from pictures import CPU, keyed, some_images
 
 from fmsel.training.augment import randaugment
@@ -92,15 +92,7 @@ def interpret() -> None:
 
 
 def test_interpreted_it_has_the_bits_of_torchs_way() -> None:
-    done = subprocess.run(
-        [sys.executable, __file__],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = interpreted(__file__)
     assert {name: wrong for name, (_, wrong) in found.items() if wrong} == {}
     assert {name: count for name, (count, _) in found.items()} == {
         name: len(policies.ops) for name, _, policies in cases()

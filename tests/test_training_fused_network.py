@@ -5,13 +5,11 @@ Without a GPU its kernels run in Triton's interpreter, in a process of its own.
 
 import copy
 import json
-import os
-import subprocess
-import sys
 from importlib.util import find_spec
 
 import pytest
 import torch
+from interpreted import interpreted
 from torch import Tensor, nn
 from torch.nn import functional as F
 
@@ -94,15 +92,7 @@ def interpret() -> None:
 
 
 def test_interpreted_its_gradients_are_those_of_the_modules() -> None:
-    done = subprocess.run(
-        [sys.executable, __file__],
-        env=os.environ | {"TRITON_INTERPRET": "1"},
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    found = json.loads(done.stdout)
+    found = interpreted(__file__)
     assert len(found) == 2
     for logits, mine, plain in found.values():
         assert logits < 1e-5
