@@ -8,13 +8,12 @@ from types import ModuleType
 
 import pytest
 import torch
+from made_session import made_session
 
-from fmsel.datasets import WeakAugment
 from fmsel.errors import OptionError
 from fmsel.fixmatch.batches import packed, unpacked
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.ahead import Ahead
-from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.session import Session
 from fmsel.training.augment.strong import make_strong, strong_names
 from fmsel.training.engine import device as device_module
@@ -31,36 +30,13 @@ TINY = FixMatchConfig(
 )
 
 
-def inputs(device: str, side: int = 8) -> Inputs:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (40, 3, side, side), generator=generator, dtype=torch.uint8)
-    labels = torch.arange(40) % 3
-    return Inputs(
-        images=images.to(device),
-        truth=labels.to(device),
-        chosen=torch.arange(9, device=device),
-        labels=labels[:9].to(device),
-        test_images=images.to(device),
-        test_labels=labels.to(device),
-        n_classes=3,
-    )
-
-
 def session(
     device: str,
     execution: Execution,
     config: FixMatchConfig = TINY,
     supervised_only: bool = False,
 ) -> Session:
-    return Session(
-        inputs(device),
-        WeakAugment(flip=True, shift=1),
-        config,
-        seed=0,
-        supervised_only=supervised_only,
-        precision="fp32",
-        execution=execution,
-    )
+    return made_session(device, execution, config, supervised_only=supervised_only)
 
 
 @pytest.mark.parametrize("name", strong_names())

@@ -9,23 +9,23 @@ from typing import Any
 
 import pytest
 import torch
+from made_session import made_session
 from torch import Tensor
 
-from fmsel.datasets import ImageDataset, WeakAugment, load_dataset
+from fmsel.datasets import ImageDataset
 from fmsel.errors import FmselError, Interrupted
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run.folder import RunFolder
-from fmsel.fixmatch.run.inputs import Inputs
 from fmsel.fixmatch.run.job import Job, Options
 from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.fixmatch.run.session import Session
-from fmsel.selection.random_stratified import RandomStratified
-from fmsel.selection.split import Split, make_split
+from fmsel.selection.split import Split
 from fmsel.training.augment.strong import strong_names
 from fmsel.training.engine.capture import WARM_UP
 from fmsel.training.engine.device import Execution, Precision, configure_backends
 
+pytest_plugins = ["trained_run"]
 pytestmark = pytest.mark.gpu
 STEPS, STOP = 16, 9  # after the recording of the first sitting, before that of the second
 TINY = dataclasses.replace(SMOKE, steps=STEPS, eval_every=8, rule="freematch")
@@ -37,16 +37,6 @@ WIDE = FixMatchConfig(arch="wrn-28-1", steps=12, batch=8, mu=2, threshold=0.3, b
 def as_it_was() -> Iterator[None]:
     yield
     configure_backends(torch.device("cuda"), deterministic=False)
-
-
-@pytest.fixture(scope="module")
-def data() -> ImageDataset:
-    return load_dataset("digits")
-
-
-@pytest.fixture(scope="module")
-def split(data: ImageDataset) -> Split:
-    return make_split(data, RandomStratified(), batch_size=40)
 
 
 def bits(out: Path) -> dict[str, bytes]:
@@ -121,31 +111,8 @@ def test_runs_side_by_side_end_as_they_would_alone(
         assert bits(tmp_path / f"1-{seed}") == bits(tmp_path / f"3-{seed}")
 
 
-def inputs(side: int = 16) -> Inputs:
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (40, 3, side, side), generator=generator, dtype=torch.uint8)
-    labels = torch.arange(40) % 3
-    return Inputs(
-        images=images.cuda(),
-        truth=labels.cuda(),
-        chosen=torch.arange(9).cuda(),
-        labels=labels[:9].cuda(),
-        test_images=images.cuda(),
-        test_labels=labels.cuda(),
-        n_classes=3,
-    )
-
-
 def session(execution: Execution, config: FixMatchConfig, precision: Precision = "bf16") -> Session:
-    return Session(
-        inputs(),
-        WeakAugment(flip=True, shift=1),
-        config,
-        seed=0,
-        supervised_only=False,
-        precision=precision,
-        execution=execution,
-    )
+    return made_session("cuda", execution, config, precision=precision, side=16)
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])

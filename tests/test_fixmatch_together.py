@@ -11,7 +11,7 @@ import pytest
 
 from fmsel.artefacts import read_json
 from fmsel.cli.app import main
-from fmsel.datasets import ImageDataset, load_dataset
+from fmsel.datasets import ImageDataset
 from fmsel.errors import FmselError, Interrupted
 from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import SMOKE
@@ -19,21 +19,11 @@ from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.job import Job, Options
 from fmsel.fixmatch.run.loop import train_jobs
 from fmsel.fixmatch.run.session import Session
-from fmsel.selection.random_stratified import RandomStratified
-from fmsel.selection.split import Split, make_split
+from fmsel.selection.split import Split
 
+pytest_plugins = ["trained_run"]
 TINY = dataclasses.replace(SMOKE, steps=6, eval_every=3)
 OPTIONS = Options(device="cpu", precision="fp32", progress=False)
-
-
-@pytest.fixture(scope="module")
-def data() -> ImageDataset:
-    return load_dataset("digits")
-
-
-@pytest.fixture(scope="module")
-def split(data: ImageDataset) -> Split:
-    return make_split(data, RandomStratified(), batch_size=40)
 
 
 def jobs(split: Split, root: Path, count: int = 3) -> list[Job]:

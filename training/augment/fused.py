@@ -35,21 +35,14 @@ _ALPHA = tl.constexpr(-(1 << 24))  # the alpha byte; an int32
 def made_for(
     side: int, device: torch.device, cutout: tuple[int, int, int] | None
 ) -> Callable[[Tensor, Sequence[Tensor]], Tensor] | None:
-    """`distort` for such images, compiled; None where it knows no way. Raises what Triton does.
+    """`distort` for such images; None where it is not made for them or for the GPU.
 
-    It is tried now: a recording of a CUDA graph cannot wait for a compiler, and a machine may have
-    Triton but no C compiler.
+    It is compiled at its first call, for which a recording of a CUDA graph could not wait.
     """
     if side not in SIDES or torch.version.cuda is None:
         return None
     if torch.cuda.get_device_capability(device) < OLDEST:
         return None
-    image = torch.zeros(1, 3, side, side, dtype=torch.uint8, device=device)
-    ops, boxes = (image.new_zeros(1, each, dtype=torch.int64) for each in (1, 4))
-    amounts, coefficients = (
-        image.new_zeros(each, dtype=torch.float64) for each in ((1, 1), (1, 1, 6))
-    )
-    distort(image, (ops, amounts, coefficients, boxes), cutout)
     return partial(distort, cutout=cutout)
 
 
