@@ -8,10 +8,12 @@
 # that is cut off is saved and resumed, and a piece that cannot go on where it stopped has failed when
 # it has been cut off twice. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
 # torchvision root. Needs fmsel[dp], the tests' packages and, for the mode compile, a C compiler.
-# KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side.
+# KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side;
+# REFERENCE=FILE[:NAME], such as published C-scores, adds how well the metrics rank.
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
 KEKMODEL=${KEKMODEL:+$(realpath "$KEKMODEL")} USB=${USB:+$(realpath "$USB")}
+REFERENCE=${REFERENCE:+$(realpath "${REFERENCE%%:*}")${REFERENCE#"${REFERENCE%%:*}"}}
 images=(--dataset cifar10 --data-root "$data_root")
 mkdir -p "$2" && cd "$2" || exit 1
 
@@ -79,9 +81,15 @@ piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
-# All 23 metrics (with fmsel[dp]); finished networks are cached, so a call that is cut off goes on.
+# The five (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished networks are cached, so a
+# call that is cut off goes on, and `fmsel scores report` says what each cost in all.
+five=(--metric adv --metric adv-linf --metric ret --metric agr --metric conf --metric priv)
+piece five fmsel score cifar10 --data-root "$data_root" --device cuda "${five[@]}" \
+    --out scores/all.npz
 piece metrics fmsel score cifar10 --data-root "$data_root" --device cuda --metric all \
     --out scores/all.npz
+piece quality fmsel scores report scores/all.npz --data-root "$data_root" --out quality --force \
+    ${REFERENCE:+--reference "$REFERENCE"}
 once=1 piece ensemble python "$here/ensemble_together.py" --out ensemble.json
 fast 1
 fast 2

@@ -93,7 +93,8 @@ def record(scores: Scores, figures: dict[str, dict[str, float]]) -> dict[str, An
         "seconds": {name: record.seconds for name, record in scores.records.items()},
         "seeds": {name: record.seed for name, record in scores.records.items()},
         "machine": platform.processor() or platform.machine(),
-        "made_with": {**scores.made_with, **versions("scipy")},
+        "made_with": {name: record.made_with for name, record in scores.records.items()},
+        "measured_with": versions("scipy"),
     }
 
 

@@ -154,10 +154,11 @@ def gallery_figure(data: ImageDataset, ranked: Sequence[Ranking], k: int = 5) ->
     grid = figure.subplots(down, across, squeeze=False)
     for axes, (ranking, shown) in zip(grid.flat, panels, strict=False):
         _draw_rows(axes, data, shown[:MAX_ROWS], k)
+        came = " (as published)" if ranking.published else ""
         if len(panels) > 1:
-            set_heading(axes, ranking.name, ranking.reads, above=26)
+            set_heading(axes, ranking.name + came, ranking.reads, above=26)
         else:
-            set_heading(axes, title, f"ranked by {ranking.name}; {ranking.reads}", above=26)
+            set_heading(axes, title, f"ranked by {ranking.name}{came}; {ranking.reads}", above=26)
     for axes in grid.flat[len(panels) :]:
         axes.set_axis_off()
     return figure

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from made_scores import record_of
 from rich.console import Console
 
@@ -47,6 +48,12 @@ def scores(*names: str, data: ImageDataset | None = None) -> Scores:
         for name, array in arrays.items()
     }
     return Scores(dataset=data.describe(), arrays=arrays, records=records)
+
+
+def by_torch(version: str, name: str) -> Scores:
+    made = scores(name)
+    record = dataclasses.replace(made.records[name], made_with={"torch": version})
+    return dataclasses.replace(made, records={name: record})
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -121,12 +128,31 @@ def test_a_metric_added_after_relabelling_does_not_pass_for_the_older_ones() -> 
     assert merged.records["agr"].labels_sha256 == relabelled.labels_sha256
 
 
+def test_a_metric_added_later_keeps_its_own_versions(tmp_path: Path) -> None:
+    merge(by_torch("2.14", "conf"), by_torch("2.15", "agr")).save(tmp_path / "s.npz")
+    read = Scores.load(tmp_path / "s.npz").records
+    assert [read[name].made_with["torch"] for name in ("conf", "agr")] == ["2.14", "2.15"]
+
+
+def test_older_files_have_one_set_of_versions(tmp_path: Path) -> None:
+    scores("conf", "agr").save(tmp_path / "s.npz")
+    with np.load(tmp_path / "s.npz") as file:
+        header, arrays = json.loads(str(file["header"])), {n: file[n] for n in ("conf", "agr")}
+    for record in header["records"].values():
+        del record["made_with"]
+    header["made_with"] = {"torch": "2.14"}
+    np.savez(tmp_path / "old.npz", header=np.array(json.dumps(header)), **arrays)
+    read = Scores.load(tmp_path / "old.npz").records
+    assert {record.made_with["torch"] for record in read.values()} == {"2.14"}
+
+
 def test_records_carry_the_labels_that_were_scored() -> None:
     rng = np.random.default_rng(0)
     images = rng.integers(0, 256, (40, 8, 8, 3), dtype=np.uint8)
     data = dataclasses.replace(dataset(40), images=images)
     made = score_dataset(data, ["leave-one-out"], settings=Settings(device="cpu"))
     assert made.records["leave-one-out"].labels_sha256 == data.labels_sha256
+    assert made.records["leave-one-out"].made_with["torch"] == torch.__version__.split("+")[0]
 
 
 def test_scores_of_other_images_are_only_replaced_by_force(tmp_path: Path) -> None:

@@ -152,6 +152,17 @@ def test_rankings_stand_side_by_side_under_their_names(count: int) -> None:
     assert Image.open(buffer).width > 300
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_picture_by_published_ranks_says_so(count: int) -> None:
+    own = ranking(np.arange(8), "own")
+    came = dataclasses.replace(ranking(np.arange(8), "theirs"), published=("made by a test",))
+    figure = gallery_figure(flat_colours(), [own, came][-count:], k=2)
+    words = [axes.get_title(loc="left") for axes in figure.axes]
+    words += [text.get_text() for axes in figure.axes for text in axes.texts]
+    assert [word for word in words if "as published" in word and "theirs" in word]
+    assert not [word for word in words if "as published" in word and "own" in word]
+
+
 def test_a_picture_of_many_classes_says_what_it_leaves_out() -> None:
     data = flat(np.arange(50) % 25, tuple(f"one of the classes {i:02}" for i in range(25)))
     (axes,) = gallery_figure(data, [ranking(np.arange(50))], k=1).axes

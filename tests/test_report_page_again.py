@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from made_scores import record_of
 from split_project import write_scores
 from test_cli_loop import write_embeddings
 
@@ -18,6 +19,7 @@ from fmsel.metrics.scores import MetricRecord, Scores
 from fmsel.metrics.scores.published import FOLDER
 from fmsel.report.story.again import loop_again, run_again, split_again
 from fmsel.report.story.again_inputs import embeddings_again, scores_again
+from fmsel.report.story.origins import _of_scores
 from fmsel.selection.split import Split
 
 HELD = "splits/held.json"
@@ -204,6 +206,22 @@ def test_published_rankings_are_taken_again_and_not_computed() -> None:
         "fmsel score cifar10 --published --out scores/cifar10.npz",
         f"fmsel score cifar10 --metric own --seed {seed} --out scores/cifar10.npz",
     ]
+
+
+def test_scores_made_with_several_versions_name_those_of_each_metric() -> None:
+    array = np.zeros(3, np.float32)
+    records = {
+        name: record_of(array, made_with={"torch": torch})
+        for name, torch in (("conf", "2.14"), ("agr", "2.14"), ("adv", "2.15"))
+    }
+    scores = Scores(dataset={}, arrays=dict.fromkeys(records, array), records=records)
+    assert list(_of_scores(Path("s.npz"), scores)) == [
+        ("scores s.npz (conf, agr)", {"torch": "2.14"}),
+        ("scores s.npz (adv)", {"torch": "2.15"}),
+    ]
+    same = {name: record_of(array, made_with={"torch": "2.15"}) for name in records}
+    alike = dataclasses.replace(scores, records=same)
+    assert list(_of_scores(Path("s.npz"), alike)) == [("scores s.npz", {"torch": "2.15"})]
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmsel.artefacts import atomic_path, sha256_array, versions
+from fmsel.artefacts import atomic_path, sha256_array
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, OptionError
 
@@ -31,6 +31,7 @@ class MetricRecord:
     sha256: str  # of the array
     # As evidence_seconds, but summed over jobs side by side, and of those from the cache too.
     compute_seconds: Mapping[str, float] = field(default_factory=dict)
+    made_with: Mapping[str, str] = field(default_factory=dict)  # versions
     published: str = ""  # where ranks that came with fmsel are from; "" = scores, made by the user
 
 
@@ -42,13 +43,11 @@ class Scores:
         dataset: `ImageDataset.describe()` of the images that were scored.
         arrays: metric name -> (N,) float32, finite, higher = more prototypical.
         records: metric name -> how it was made.
-        made_with: versions.
     """
 
     dataset: Mapping[str, Any]
     arrays: Mapping[str, npt.NDArray[np.float32]]
     records: Mapping[str, MetricRecord]
-    made_with: Mapping[str, str] = field(default_factory=lambda: versions("torch", "scikit-learn"))
 
     def __len__(self) -> int:
         return int(self.dataset["n"])
@@ -77,7 +76,6 @@ class Scores:
             "schema": SCHEMA,
             "dataset": dict(self.dataset),
             "records": {name: asdict(record) for name, record in self.records.items()},
-            "made_with": dict(self.made_with),
         }
         arrays: dict[str, Any] = dict(self.arrays)
         with atomic_path(path, force) as temporary, temporary.open("wb") as file:
@@ -94,8 +92,8 @@ class Scores:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 arrays = {name: file[name] for name in file.files if name != "header"}
-            records = {name: MetricRecord(**values) for name, values in header["records"].items()}
-            schema, dataset, made_with = header["schema"], header["dataset"], header["made_with"]
+            records = read_records(header)
+            schema, dataset = header["schema"], header["dataset"]
         except FileNotFoundError:
             raise ArtefactError(
                 f"there is no scores file {path}; make it with `fmsel score`"
@@ -109,4 +107,13 @@ class Scores:
                 raise ArtefactError(
                     f"{path}: the array {name!r} does not match its recorded sha256"
                 )
-        return cls(dataset=dataset, arrays=arrays, records=records, made_with=made_with)
+        return cls(dataset=dataset, arrays=arrays, records=records)
+
+
+def read_records(header: Mapping[str, Any]) -> dict[str, MetricRecord]:
+    """The records in a file's header; files of before 2026-12 had one set of versions for all."""
+    versions_of_all = {"made_with": header.get("made_with", {})}
+    return {
+        name: MetricRecord(**(versions_of_all | record))
+        for name, record in header["records"].items()
+    }

@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from fmsel.artefacts import atomic_path, sha256_array
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, OptionError
-from fmsel.metrics.scores.artefact import MetricRecord, Scores
+from fmsel.metrics.scores.artefact import Scores, read_records
 
 FOLDER = Path(__file__).parent / "published"
 RECOGNISED = ("dataset", "n", "images_sha256", "labels_sha256")  # not where they lay
@@ -43,7 +43,6 @@ def publish(scores: Scores, path: Path, provenance: str, force: bool = False) ->
     header = {
         "dataset": {name: scores.dataset[name] for name in RECOGNISED},
         "records": {name: asdict(record) for name, record in scores.records.items()},
-        "made_with": dict(scores.made_with),
         "provenance": provenance,
     }
     with atomic_path(path, force) as temporary, temporary.open("wb") as file:
@@ -84,14 +83,8 @@ def published_scores(data: ImageDataset, folder: Path | None = None) -> tuple[Sc
         )
     arrays = dict(zip(header["records"], ranks.astype(np.float32), strict=True))
     records = {
-        name: replace(
-            MetricRecord(**record),
-            sha256=sha256_array(arrays[name]),
-            published=header["provenance"],
-        )
-        for name, record in header["records"].items()
+        name: replace(record, sha256=sha256_array(arrays[name]), published=header["provenance"])
+        for name, record in read_records(header).items()
     }
-    scores = Scores(
-        dataset=data.describe(), arrays=arrays, records=records, made_with=header["made_with"]
-    )
+    scores = Scores(dataset=data.describe(), arrays=arrays, records=records)
     return scores, header["provenance"]

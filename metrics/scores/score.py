@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from fmsel.artefacts import sha256_array
+from fmsel.artefacts import sha256_array, versions
 from fmsel.datasets import ImageDataset
 from fmsel.errors import DataError
 from fmsel.metrics.evidence import Evidence, Settings, gather
@@ -51,7 +51,7 @@ def merge(old: Scores, new: Scores) -> Scores:
     """
     arrays: Mapping[str, np.ndarray] = {**old.arrays, **new.arrays}
     records = {**old.records, **new.records}
-    return Scores(dataset=new.dataset, arrays=arrays, records=records, made_with=new.made_with)
+    return Scores(dataset=new.dataset, arrays=arrays, records=records)
 
 
 def _apply(
@@ -77,5 +77,6 @@ def _apply(
         label_use=module.LABEL_USE,
         labels_sha256=labels_sha256,
         sha256=sha256_array(array),
+        made_with=versions("torch", "scikit-learn"),
     )
     return array, record

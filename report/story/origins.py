@@ -9,6 +9,7 @@ from fmsel.embeddings.vectors import Embeddings
 from fmsel.errors import ArtefactError
 from fmsel.experiments.loop.reread import LoopRecord
 from fmsel.fixmatch.run.record import CONFIG
+from fmsel.metrics.scores import Scores
 from fmsel.report.story.again import SPLITS_FOLDER, Again, loop_again, run_again, split_again
 from fmsel.report.story.again_inputs import embeddings_again, scores_again
 from fmsel.report.story.material import Chosen, Material
@@ -168,6 +169,16 @@ def _versions(material: Material) -> Table:
     )
 
 
+def _of_scores(path: Path, scores: Scores) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """The file's name, with its metrics where they were made with different versions."""
+    made: dict[tuple[tuple[str, str], ...], list[str]] = {}
+    for metric, record in scores.records.items():
+        made.setdefault(tuple(sorted(record.made_with.items())), []).append(metric)
+    for versions, metrics in made.items():
+        some = f" ({', '.join(metrics)})" if len(made) > 1 else ""
+        yield f"scores {path}{some}", dict(versions)
+
+
 def _made_with(material: Material) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for run in material.runs:
         yield f"run {run.path}", run.config.get("versions", {})
@@ -176,6 +187,6 @@ def _made_with(material: Material) -> Iterator[tuple[str, Mapping[str, Any]]]:
     for path, each in _embeddings(material):
         yield f"embeddings {path}", each.made_with
     for path, scores in material.scores.items():
-        yield f"scores {path}", scores.made_with
+        yield from _of_scores(path, scores)
     for loop in material.loops:
         yield f"loop {loop.folder.path}", loop.record.get("versions", {})
