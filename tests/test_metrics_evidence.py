@@ -7,6 +7,7 @@ from threading import Lock
 
 import numpy as np
 import pytest
+import torch
 from scipy.special import softmax
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict
@@ -20,9 +21,10 @@ from fmsel.metrics.evidence.crossfit import Crossfit
 from fmsel.metrics.evidence.network import recipe
 from fmsel.metrics.evidence.network.folds import stratified_folds
 from fmsel.metrics.evidence.network.recipe import Recipe
-from fmsel.metrics.evidence.network.train import Observe, train_network
+from fmsel.metrics.evidence.network.train import Observe, new_network, train_network
 from fmsel.metrics.evidence.network.weights import weights_of
 from fmsel.metrics.scores.score import score_dataset
+from fmsel.training.networks.network import Network
 
 
 @pytest.fixture(scope="module")
@@ -189,6 +191,18 @@ def test_flipped_labels_fall_to_the_bottom(some: ImageDataset, half: None) -> No
         scores = score_dataset(noisy, [name], settings=Settings(device="cpu")).array(name)
         low = np.argsort(scores)[: len(flipped)]
         assert len(np.intersect1d(low, flipped)) > 0.6 * len(flipped), name
+
+
+def test_wide_networks_of_a_gpu_scale_the_features_that_their_head_reads(
+    small: ImageDataset,
+) -> None:
+    """Without it they hardly learn at the recipe's rate: benchmarks/results/gpu-recipe-*."""
+    large = dataclasses.replace(small, images=small.images.repeat(2, axis=1).repeat(2, axis=2))
+    wide, slim = (recipe.recipe_for(large, torch.device(kind)) for kind in ("cuda", "cpu"))
+    assert (wide.arch, slim.arch) == ("resnet9-64", "small-conv-32")
+    for chosen, scale in ((wide, 0.125), (slim, 1.0)):
+        network = new_network(large, chosen, 0, torch.device("cpu"))
+        assert isinstance(network, Network) and network.feature_scale == scale
 
 
 def test_unlabelled_images_are_refused(small: ImageDataset) -> None:

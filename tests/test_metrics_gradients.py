@@ -74,12 +74,14 @@ def one_by_one(model: nn.Module, views: Tensor, labels: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize(
-    ("arch", "side"), [("small-conv-4", 8), ("small-conv-4", 16), ("resnet9-4", 16)]
+    ("arch", "side", "scale"),
+    [("small-conv-4", 8, 1), ("small-conv-4", 16, 1), ("resnet9-4", 16, 1), ("resnet9-4", 16, 0.3)],
 )
-def test_norms_equal_autograd_image_by_image(arch: str, side: int, seed: int) -> None:
+def test_norms_equal_autograd_image_by_image(arch: str, side: int, scale: float, seed: int) -> None:
     """In float64, after batch norm's statistics and scales have left their initial values."""
     rng = torch.Generator().manual_seed(seed)
     model = build_network(arch, n_classes=4, image_side=side, bn_momentum=0.1, seed=seed).double()
+    model.feature_scale = scale
     model(torch.randn(20, 3, side, side, generator=rng, dtype=torch.float64))
     for parameter in model.parameters():
         parameter.data += 0.1 * torch.randn(parameter.shape, generator=rng)

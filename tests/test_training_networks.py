@@ -58,6 +58,20 @@ def test_the_head_reads_the_penultimate_features(arch: str, width: int, kind: to
     assert torch.equal(again, logits) and logits.dtype == torch.float32
 
 
+def test_the_feature_scale_shrinks_what_the_head_reads_and_its_gradient() -> None:
+    model = build("resnet9-8", image_side=16).eval()
+    images = torch.randn(4, 3, 16, 16, generator=torch.Generator().manual_seed(0))
+    features = model.penultimate(images).detach()
+    grown = {}
+    for scale in (1.0, 0.25):
+        model.feature_scale = scale
+        logits = model(images)
+        expected = scale * features @ model.head.weight.T + model.head.bias
+        torch.testing.assert_close(logits, expected)
+        (grown[scale],) = torch.autograd.grad(logits.sum(), [model.head.weight])
+    torch.testing.assert_close(grown[0.25], 0.25 * grown[1.0])
+
+
 def plain_block(model: WideResNet, x: Tensor, number: int) -> Tensor:
     """The reference's residual(), line by line, in evaluation mode."""
     weights = {k.removeprefix(f"blocks.{number}."): v for k, v in model.state_dict().items()}

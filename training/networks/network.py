@@ -11,9 +11,12 @@ class Network(nn.Module, ABC):
 
     Attributes:
         head: D features -> C logits.
+        feature_scale: what features are multiplied by before the head. Below 1 it slows the head,
+            whose steps grow with the number and size of the features, against all other layers.
     """
 
     head: nn.Linear
+    feature_scale: float = 1.0
 
     @abstractmethod
     def penultimate(self, images: Tensor) -> Tensor:
@@ -22,7 +25,10 @@ class Network(nn.Module, ABC):
     def logits(self, features: Tensor) -> Tensor:
         """(B, D) of `penultimate` -> (B, C) logits in the dtype of the weights."""
         with torch.autocast(features.device.type, enabled=False):
-            logits: Tensor = self.head(features.to(self.head.weight.dtype))
+            read = features.to(self.head.weight.dtype)
+            logits: Tensor = self.head(
+                read if self.feature_scale == 1 else self.feature_scale * read
+            )
         return logits
 
     def forward(self, images: Tensor) -> Tensor:

@@ -91,14 +91,16 @@ def train_network(
 
 def new_network(data: ImageDataset, recipe: Recipe, seed: int, device: torch.device) -> nn.Module:
     """A freshly initialised network of the recipe for the images of `data`, on `device`."""
-    network: nn.Module = build_network(
+    network = build_network(
         recipe.arch,
         n_classes=data.n_classes,
         image_side=data.images.shape[1],
         bn_momentum=0.1,
         seed=seed,
-    ).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network
+    )
+    network.feature_scale = recipe.feature_scale
+    placed: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return placed
 
 
 def forward(model: nn.Module, views: Tensor, precision: Precision) -> Tensor:
