@@ -13,6 +13,7 @@
 set -uo pipefail
 data_root=$(realpath "$1") here=$(realpath "$(dirname "$0")") end=$((SECONDS + ${3:-540}))
 KEKMODEL=${KEKMODEL:+$(realpath "$KEKMODEL")} USB=${USB:+$(realpath "$USB")}
+[ -n "${REFERENCE:-}" ] && [ ! -e "${REFERENCE%%:*}" ] && echo "no file ${REFERENCE%%:*}" && exit 2
 REFERENCE=${REFERENCE:+$(realpath "${REFERENCE%%:*}")${REFERENCE#"${REFERENCE%%:*}"}}
 images=(--dataset cifar10 --data-root "$data_root")
 mkdir -p "$2" && cd "$2" || exit 1
@@ -67,6 +68,8 @@ fast 0
 piece split-all fmsel split "${images[@]}" --random --per-class 5000 --out splits/all.json --force
 train fast-all splits/all.json --preset fast --supervised-only
 piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
+piece recipe python "$here/network_recipe.py" cifar10 --data-root "$data_root" --seeds 3 \
+    ${REFERENCE:+--reference "$REFERENCE"} --out recipe.json
 for mode in fused graph compile; do
     once=1 piece "profile-$mode" python "$here/step_profile.py" --modes "$mode" --out "profile-$mode"
 done
@@ -81,7 +84,7 @@ piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
-# The five (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished networks are cached, so a
+# The five, `adv` in both norms (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished networks are cached, so a
 # call that is cut off goes on, and `fmsel scores report` says what each cost in all.
 five=(--metric adv --metric adv-linf --metric ret --metric agr --metric conf --metric priv)
 piece five fmsel score cifar10 --data-root "$data_root" --device cuda "${five[@]}" \

@@ -10,6 +10,8 @@ GPU, also where there is none; `--set` changes it.
 """
 
 import argparse
+import shlex
+import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -54,7 +56,7 @@ def main() -> None:
         rows.append(measure(data, recipe, references, seed, device))
         print(rows[-1], flush=True)
     record = {
-        "command": "python benchmarks/network_recipe.py",
+        "command": shlex.join(["python", "benchmarks/network_recipe.py", *sys.argv[1:]]),
         "images_sha256": data.images_sha256,
         "recipe": recipe.as_dict(),
         "seeds": rows,
@@ -71,6 +73,8 @@ def changed(recipe: Recipe, settings: list[str]) -> Recipe:
     new = {}
     for setting in settings:
         name, _, value = setting.partition("=")
+        if not hasattr(recipe, name):
+            raise SystemExit(f"no {name} in a recipe; there are {', '.join(vars(recipe))}")
         new[name] = type(getattr(recipe, name))(value)
     return replace(recipe, **new)
 

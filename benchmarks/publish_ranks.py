@@ -12,6 +12,7 @@ from pathlib import Path
 from fmsel.metrics.scores import Scores
 from fmsel.metrics.scores.published import FOLDER, publish
 from fmsel.metrics.scores.score import merge
+from fmsel.metrics.scores.summary import made_with_other_labels
 
 
 def main() -> None:
@@ -24,6 +25,8 @@ def main() -> None:
     if len({each.dataset["images_sha256"] for each in files}) > 1:
         parser.error("the files score different images")
     scores = reduce(merge, files)
+    if others := made_with_other_labels(scores, scores.dataset["labels_sha256"]):
+        parser.error(f"made with other labels: {', '.join(others)}")
     path = FOLDER / f"{scores.dataset['dataset']}.npz"
     publish(scores, path, args.provenance, args.force)
     print(f"wrote {path}: {len(scores.arrays)} rankings of {len(scores):,} images")

@@ -23,6 +23,7 @@ ACROSS = 3  # rankings side by side in a picture, before the next line
 CELL, HALF = 0.5, 5  # inches of an image, and images for which there is room at that size
 LETTER, HEADING = 0.09, 1.1  # inches of a letter of a class's name, and above a ranking's images
 LONGEST = 14  # letters of a name in a picture
+WORDY = 4  # images of an end from which on there is room for "most prototypical"
 READS = {  # label use -> what a reader of the gallery must know
     "formula": "oracle: reads every label",
     "training": "oracle: networks learned from the labels",
@@ -191,8 +192,9 @@ def thumbnail(pixels: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def _draw_rows(axes: Axes, data: ImageDataset, rows: Sequence[Row], k: int) -> None:
-    _show(axes, data, [row.outliers for row in rows], 0, k, "least prototypical")
-    _show(axes, data, [row.prototypes for row in rows], k + BETWEEN, k, "most prototypical")
+    least, most = ("least", "most") if k < WORDY else ("least prototypical", "most prototypical")
+    _show(axes, data, [row.outliers for row in rows], 0, k, least)
+    _show(axes, data, [row.prototypes for row in rows], k + BETWEEN, k, most)
     axes.set(xlim=(0, 2 * k + BETWEEN), ylim=(len(rows), 0), xticks=[], anchor="NW")
     axes.set_yticks(np.arange(len(rows)) + 0.5, [plain(short_name(row.name)) for row in rows])
     axes.tick_params(axis="y", length=0, labelsize=TEXT_SIZE)

@@ -171,7 +171,7 @@ ZERO_ROW = np.where(np.arange(20)[:, None] == 3, 0, vectors())
     [
         (npy(vectors()[:19]), "v.npy", "v.npy holds 19 rows, but pets has 20 train images"),
         (npy(with_value(np.nan)), "v.npy", "row 7 (id 7.png) holds a value that is NaN"),
-        (npy(with_value(np.inf)), "v.npy", "as do 2 of 20 rows"),
+        (npy(with_value(np.inf)), "v.npy", "; 2 of 20 rows do"),
         (npy(with_value(1e300)), "v.npy", "row 7 (id 7.png) holds a value that is NaN, infinite"),
         (npy(np.ones((20, 3))), "v.npy", "all 20 rows are the same"),
         (npy(np.ones(20)), "v.npy", "real numbers of shape (N, D), one row an image, got float64"),
@@ -186,7 +186,7 @@ ZERO_ROW = np.where(np.arange(20)[:, None] == 3, 0, vectors())
         (npy(vectors()), "v.npy --encoder patches", "give one of the two"),
         (npy(vectors()), "v.npy --out e.json", "embeddings are written as .npy"),
         (lambda: None, "v.npy", "there is no file v.npy"),
-        (lambda: Path("v.npy").write_text("x"), "v.npy", "v.npy cannot be read"),
+        (lambda: Path("v.npy").write_text("x"), "v.npy", "read (no numpy file, or pickled); save"),
         (lambda: Path("v.npz").write_text("x"), "v.npz", "v.npz cannot be read"),
         (lambda: Path("v.parquet").write_text("x"), "v.parquet", "not a readable Parquet file"),
         (lambda: Path("v.pt").write_text("x"), "v.pt", "one of .npy, .npz, .parquet"),

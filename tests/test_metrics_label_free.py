@@ -191,6 +191,9 @@ def test_embeddings_that_do_not_fit_are_refused(digits: ImageDataset) -> None:
     learned = embeddings(digits, vectors(), uses_labels=True)
     with pytest.raises(DataError, match="dino embeddings of digits learned from its labels"):
         gather(digits, ["embedding"], Settings(embeddings=learned))
+    slim = embeddings(digits, vectors()[:, :1])
+    with pytest.raises(DataError, match="dino embeddings of digits have one feature"):
+        gather(digits, ["embedding"], Settings(embeddings=slim))
 
 
 def test_neighbours_are_by_direction(digits: ImageDataset) -> None:

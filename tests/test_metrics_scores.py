@@ -3,6 +3,7 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -54,6 +55,13 @@ def by_torch(version: str, name: str) -> Scores:
     made = scores(name)
     record = dataclasses.replace(made.records[name], made_with={"torch": version})
     return dataclasses.replace(made, records={name: record})
+
+
+def saved(made: Scores, folder: Path) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
+    """The header and the arrays of its file."""
+    made.save(folder / "saved.npz")
+    with np.load(folder / "saved.npz") as file:
+        return json.loads(str(file["header"])), {name: file[name] for name in made.arrays}
 
 
 def test_round_trip(tmp_path: Path) -> None:
@@ -134,16 +142,21 @@ def test_a_metric_added_later_keeps_its_own_versions(tmp_path: Path) -> None:
     assert [read[name].made_with["torch"] for name in ("conf", "agr")] == ["2.14", "2.15"]
 
 
-def test_older_files_have_one_set_of_versions(tmp_path: Path) -> None:
-    scores("conf", "agr").save(tmp_path / "s.npz")
-    with np.load(tmp_path / "s.npz") as file:
-        header, arrays = json.loads(str(file["header"])), {n: file[n] for n in ("conf", "agr")}
+def test_older_files_do_not_tell_the_versions_of_each_metric(tmp_path: Path) -> None:
+    """They had one set, of the last writer."""
+    header, arrays = saved(scores("conf", "agr"), tmp_path)
     for record in header["records"].values():
         del record["made_with"]
-    header["made_with"] = {"torch": "2.14"}
-    np.savez(tmp_path / "old.npz", header=np.array(json.dumps(header)), **arrays)
+    np.savez(tmp_path / "old.npz", header=np.array(json.dumps(header)), **arrays)  # type: ignore[arg-type]
     read = Scores.load(tmp_path / "old.npz").records
-    assert {record.made_with["torch"] for record in read.values()} == {"2.14"}
+    assert [record.made_with for record in read.values()] == [{}, {}]
+
+
+@pytest.mark.parametrize("broken", [[], {"records": []}, {"records": {"conf": 3}}, "text"])
+def test_a_header_of_another_shape_is_refused(tmp_path: Path, broken: object) -> None:
+    np.savez(tmp_path / "s.npz", header=np.array(json.dumps(broken)))
+    with pytest.raises(ArtefactError, match="not a readable fmsel scores file"):
+        Scores.load(tmp_path / "s.npz")
 
 
 def test_records_carry_the_labels_that_were_scored() -> None:

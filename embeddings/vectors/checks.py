@@ -35,8 +35,7 @@ def check_vectors(
         row = faulty[0]
         raise DataError(
             f"{where}: row {row} (id {ids[row]}) holds a value that is NaN, infinite or beyond "
-            f"±{LARGEST:g}, as do {len(faulty)} of {len(vectors)} rows in all; embed those images "
-            "again"
+            f"±{LARGEST:g}; {len(faulty)} of {len(vectors)} rows do; embed those images again"
         )
     constant = int((low == high).sum())
     if constant == len(low):

@@ -119,8 +119,10 @@ def _load(path: Path, mmap_mode: Any = None) -> Any:
         with loaded:
             return {name: loaded[name] for name in loaded.files}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as error:
+        # numpy takes all that it does not know for a pickle, and advises to trust it.
+        why = "no numpy file, or pickled" if "pickle" in str(error) else error
         raise ArtefactError(
-            f"{path} cannot be read ({error}); save plain numbers with numpy, without pickle"
+            f"{path} cannot be read ({why}); save plain numbers with numpy, without pickle"
         ) from error
 
 

@@ -55,7 +55,7 @@ def plan(data: ImageDataset, settings: Settings) -> Plan:
 
     Raises:
         ArtefactError: embeddings of other images.
-        DataError: embeddings that learned from labels.
+        DataError: embeddings that learned from labels, or of a single feature.
     """
     given = settings.embeddings
     count = _components(len(data))
@@ -72,6 +72,11 @@ def plan(data: ImageDataset, settings: Settings) -> Plan:
             "label-free metric can be made from them; embed the images by an encoder that did not"
         )
     width = given.features.shape[1]
+    if width < 2:
+        raise DataError(
+            f"the {given.encoder} embeddings of {data.name} have one feature, and neighbours are "
+            "those of the nearest direction; give at least two"
+        )
     return Plan(
         what=f"{NEIGHBOURS} neighbours of each image by {width:,} {given.encoder} features",
         work={(): _search_work(len(data), width)},

@@ -15,6 +15,7 @@ from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, OptionError
 
 SCHEMA = 1
+_BROKEN = (OSError, ValueError, KeyError, TypeError, AttributeError, EOFError, zipfile.BadZipFile)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +32,7 @@ class MetricRecord:
     sha256: str  # of the array
     # As evidence_seconds, but summed over jobs side by side, and of those from the cache too.
     compute_seconds: Mapping[str, float] = field(default_factory=dict)
-    made_with: Mapping[str, str] = field(default_factory=dict)  # versions
+    made_with: Mapping[str, str] = field(default_factory=dict)  # versions; {} in older files
     published: str = ""  # where ranks that came with fmsel are from; "" = scores, made by the user
 
 
@@ -92,13 +93,13 @@ class Scores:
             with np.load(path, allow_pickle=False) as file:
                 header = json.loads(str(file["header"]))
                 arrays = {name: file[name] for name in file.files if name != "header"}
-            records = read_records(header)
+            records = {name: MetricRecord(**values) for name, values in header["records"].items()}
             schema, dataset = header["schema"], header["dataset"]
         except FileNotFoundError:
             raise ArtefactError(
                 f"there is no scores file {path}; make it with `fmsel score`"
             ) from None
-        except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
+        except _BROKEN as error:
             raise ArtefactError(f"{path} is not a readable fmsel scores file ({error})") from error
         if schema != SCHEMA:
             raise ArtefactError(f"{path} has schema {schema}; this fmsel reads schema {SCHEMA}")
@@ -108,12 +109,3 @@ class Scores:
                     f"{path}: the array {name!r} does not match its recorded sha256"
                 )
         return cls(dataset=dataset, arrays=arrays, records=records)
-
-
-def read_records(header: Mapping[str, Any]) -> dict[str, MetricRecord]:
-    """The records in a file's header; files of before 2026-12 had one set of versions for all."""
-    versions_of_all = {"made_with": header.get("made_with", {})}
-    return {
-        name: MetricRecord(**(versions_of_all | record))
-        for name, record in header["records"].items()
-    }

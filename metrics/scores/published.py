@@ -16,7 +16,7 @@ from scipy.stats import rankdata
 from fmsel.artefacts import atomic_path, sha256_array
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, OptionError
-from fmsel.metrics.scores.artefact import Scores, read_records
+from fmsel.metrics.scores.artefact import MetricRecord, Scores
 
 FOLDER = Path(__file__).parent / "published"
 RECOGNISED = ("dataset", "n", "images_sha256", "labels_sha256")  # not where they lay
@@ -83,8 +83,12 @@ def published_scores(data: ImageDataset, folder: Path | None = None) -> tuple[Sc
         )
     arrays = dict(zip(header["records"], ranks.astype(np.float32), strict=True))
     records = {
-        name: replace(record, sha256=sha256_array(arrays[name]), published=header["provenance"])
-        for name, record in read_records(header).items()
+        name: replace(
+            MetricRecord(**record),
+            sha256=sha256_array(arrays[name]),
+            published=header["provenance"],
+        )
+        for name, record in header["records"].items()
     }
     scores = Scores(dataset=data.describe(), arrays=arrays, records=records)
     return scores, header["provenance"]

@@ -176,7 +176,8 @@ def _of_scores(path: Path, scores: Scores) -> Iterator[tuple[str, Mapping[str, A
         made.setdefault(tuple(sorted(record.made_with.items())), []).append(metric)
     for versions, metrics in made.items():
         some = f" ({', '.join(metrics)})" if len(made) > 1 else ""
-        yield f"scores {path}{some}", dict(versions)
+        if versions:  # older files do not tell them by metric
+            yield f"scores {path}{some}", dict(versions)
 
 
 def _made_with(material: Material) -> Iterator[tuple[str, Mapping[str, Any]]]:

@@ -29,7 +29,9 @@ class Recipe:
     feature_scale: float = 1.0  # as `Network.feature_scale`
 
     def as_dict(self) -> dict[str, Any]:
-        return asdict(self)
+        """For records and cache names; a scale of 1 is left out, for before it had no name."""
+        values = asdict(self)
+        return {k: v for k, v in values.items() if (k, v) != ("feature_scale", 1.0)}
 
 
 def recipe_for(data: ImageDataset, device: torch.device, capacity: float = 1.0) -> Recipe:
