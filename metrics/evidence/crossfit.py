@@ -148,7 +148,8 @@ def _check(data: ImageDataset) -> None:
     if counts.min() < FOLDS:
         raise DataError(
             f"{data.name}: class {data.class_names[int(counts.argmin())]!r} has {counts.min()} "
-            f"training images, but cross-fitting needs {FOLDS}; add images or drop the class"
+            f"training images, but cross-fitting needs {FOLDS}; add images, drop the class, or "
+            "score by metrics that hold none out, such as `--metric aum`"
         )
 
 
