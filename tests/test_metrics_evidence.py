@@ -196,7 +196,7 @@ def test_flipped_labels_fall_to_the_bottom(some: ImageDataset, half: None) -> No
 def test_wide_networks_of_a_gpu_scale_the_features_that_their_head_reads(
     small: ImageDataset,
 ) -> None:
-    """Without it they hardly learn at the recipe's rate: benchmarks/results/gpu-recipe-*."""
+    """Without it they learn badly at the recipe's rate: benchmarks/results/gpu-recipe-*."""
     large = dataclasses.replace(small, images=small.images.repeat(2, axis=1).repeat(2, axis=2))
     wide, slim = (recipe.recipe_for(large, torch.device(kind)) for kind in ("cuda", "cpu"))
     assert (wide.arch, slim.arch) == ("resnet9-64", "small-conv-32")
