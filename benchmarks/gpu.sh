@@ -84,8 +84,8 @@ piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
-# The five, `adv` in both norms (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished networks are cached, so a
-# call that is cut off goes on, and `fmsel scores report` says what each cost in all.
+# The five, `adv` in both norms (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished
+# networks are cached, so a call that is cut off goes on, and `fmsel scores report` says what each cost.
 five=(--metric adv --metric adv-linf --metric ret --metric agr --metric conf --metric priv)
 piece five fmsel score cifar10 --data-root "$data_root" --device cuda "${five[@]}" \
     --out scores/all.npz
