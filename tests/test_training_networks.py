@@ -54,7 +54,7 @@ def test_the_head_reads_the_penultimate_features(arch: str, width: int, kind: to
         logits, features = model(images), model.penultimate(images)
         again = model.logits(features)
     assert features.shape == (4, width) == (4, model.head.in_features)
-    assert torch.equal(features.float(), seen[0])
+    assert torch.equal(model.feature_scale * features.float(), seen[0])
     assert torch.equal(again, logits) and logits.dtype == torch.float32
 
 
@@ -70,6 +70,19 @@ def test_the_feature_scale_shrinks_what_the_head_reads_and_its_gradient() -> Non
         torch.testing.assert_close(logits, expected)
         (grown[scale],) = torch.autograd.grad(logits.sum(), [model.head.weight])
     torch.testing.assert_close(grown[0.25], 0.25 * grown[1.0])
+
+
+def test_a_fresh_resnet9_is_not_sure_of_what_it_says() -> None:
+    """Unscaled it is, and FixMatch then learns from pseudo-labels that mean nothing."""
+    model = build("resnet9-16", image_side=32).train()
+    images = torch.randn(64, 3, 32, 32, generator=torch.Generator().manual_seed(0))
+    confidence = {}
+    for scale in (model.feature_scale, 1.0):
+        model.feature_scale = scale
+        with torch.no_grad():
+            confidence[scale] = float(model(images).softmax(dim=1).amax(dim=1).mean())
+    assert confidence.keys() == {0.125, 1.0}
+    assert confidence[0.125] < 0.2 < 0.5 < confidence[1.0]
 
 
 def plain_block(model: WideResNet, x: Tensor, number: int) -> Tensor:

@@ -19,6 +19,10 @@ class ResNet9(Network):
         bn_momentum: weight of the newest batch in the running statistics (torch convention).
     """
 
+    # Page's; without it the maxima make logits of a fresh network sure of whatever they say, and
+    # FixMatch then learns from pseudo-labels that are wrong.
+    feature_scale = 0.125
+
     def __init__(
         self, n_classes: int, image_side: int = 32, width: int = 64, bn_momentum: float = 0.1
     ) -> None:
