@@ -1,7 +1,8 @@
 """Which recipe learns most in few steps? Candidates for a preset `fast`, without test data.
 
     python benchmarks/fast_recipe.py DATASET --out FOLDER [--data-root DIR] [--preset paper]
-        [--steps 20000] [--seeds 1] [--labels 250] [--rules fixed,…] [--schedules fixmatch,sgdr]
+        [--arch …] [--batch 64] [--steps 20000] [--seeds 1] [--labels 250] [--rules fixed,…]
+        [--schedules fixmatch,sgdr]
 
 A tenth of the training images, with their labels, judges; the others are the training set, of
 which `--labels`, equally many a class, have labels. Trains every rule with every schedule (sgdr:
@@ -47,6 +48,7 @@ def main() -> None:
     parser.add_argument("--data-root", type=Path)
     parser.add_argument("--preset", default="paper")
     parser.add_argument("--arch")
+    parser.add_argument("--batch", type=int)
     parser.add_argument("--steps", type=int, default=20_000)
     parser.add_argument("--seeds", type=int, default=1)
     parser.add_argument("--labels", type=int, default=250)
@@ -67,7 +69,13 @@ def main() -> None:
                     args.preset,
                     data.images.shape[1],
                     args.device,
-                    {"steps": args.steps, "rule": rule, "schedule": schedule, "arch": args.arch},
+                    {
+                        "steps": args.steps,
+                        "rule": rule,
+                        "schedule": schedule,
+                        "arch": args.arch,
+                        "batch": args.batch,
+                    },
                 )
                 out = args.out / "runs" / f"{rule}-{schedule}-{seed}"
                 job = Job(split=split, out=out, seed=seed, resume=(out / CONFIG).exists())

@@ -20,6 +20,7 @@ from fmsel.errors import DeviceError, FmselError, Interrupted
 INTERRUPTED = 130
 BAD_INPUT = 2
 STOPPED = "stopped: nothing unfinished was written; give the same command to go on"
+SPINS = "1000"  # libgomp's own number where there are more threads than cores; else 300,000
 
 # The panels of `fmsel --help`, and their commands in the order of the work.
 PANELS = {
@@ -126,7 +127,17 @@ def main(args: list[str] | None = None) -> int:
 
 def command() -> None:
     """Entry point of the console script."""
+    _share_the_cores()
     sys.exit(main())
+
+
+def _share_the_cores() -> None:
+    """Let threads that wait sleep soon: beside other work they hold up what they wait for.
+
+    GNU's OpenMP, which torch brings, reads it when it is loaded. Settings of the user's stay.
+    """
+    if "OMP_WAIT_POLICY" not in os.environ:
+        os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 _register()
