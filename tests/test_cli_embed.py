@@ -118,6 +118,15 @@ def test_a_constant_feature_is_a_note(capsys: pytest.CaptureFixture[str]) -> Non
     assert "no ids, so the rows are taken in the order of pets, from 0.png to 19.png" in said
 
 
+def test_rows_of_zeros_are_a_note(capsys: pytest.CaptureFixture[str]) -> None:
+    ours = vectors()
+    ours[[3, 7]] = 0
+    np.save("v.npy", ours)
+    assert main(["embed", "./pets", "--from", "v.npy"]) == 0
+    said = capsys.readouterr().err
+    assert "v.npy: 2 of 20 rows are all zeros, the first of them row 3 (id 3.png)" in said
+
+
 def test_features_of_a_run(capsys: pytest.CaptureFixture[str]) -> None:
     data = load_dataset("digits")
     make_split(data, RandomStratified(), batch_size=40).save(Path("forty.json"))
