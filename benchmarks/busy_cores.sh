@@ -23,7 +23,7 @@ for _ in $(seq "$turns"); do
     for spins in 1000 300000; do timed "$spins" "alone"; done
     (while :; do :; done) &
     busy=$!
-    trap 'kill $busy 2> /dev/null' EXIT
+    trap 'kill $busy 2> /dev/null || true' EXIT
     for spins in 1000 300000; do timed "$spins" "beside a busy core"; done
     kill "$busy"
     wait "$busy" 2> /dev/null || true

@@ -7,7 +7,8 @@
 # piece that is finished or has failed leaves OUT/<piece>.log and is not run again; a training run
 # that is cut off is saved and resumed, and a piece that cannot go on where it stopped has failed when
 # it has been cut off twice. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
-# torchvision root. Needs fmsel[dp], the tests' packages and, for the mode compile, a C compiler.
+# torchvision root. Needs fmsel[dp], the tests' packages and, for the modes fused and compile, a C
+# compiler. ONLY="tests score" does these pieces alone (the quick ones come first by themselves).
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side;
 # REFERENCE=FILE[:NAME], such as published C-scores, adds how well the metrics rank.
 set -uo pipefail
@@ -22,6 +23,7 @@ piece() { # piece NAME COMMAND...: run it once, within the time that is left; fa
     local name=$1 left=$((end - SECONDS)) code=0
     shift
     [ -e "$name.log" ] && return
+    [ -n "${ONLY:-}" ] && [[ " $ONLY " != *" $name "* ]] && return
     [ "$left" -lt 20 ] && echo "time is up before $name: call again" && exit 3
     echo "== $name: $*"
     # In the foreground, or the signal would come twice, and the second one kills.
@@ -53,8 +55,12 @@ train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
 
 nvidia-smi > machine.txt
 once=1 piece tests pytest -q -n 8 -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
+once=1 piece bench-fused fmsel bench train --mode fused --steps 300 --out bench-fused.json --force
+piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
+piece recipe python "$here/network_recipe.py" cifar10 --data-root "$data_root" --seeds 3 \
+    ${REFERENCE:+--reference "$REFERENCE"} --out recipe.json
 once=1 piece kernels python "$here/fused_kernels.py" --out kernels.json
-for mode in fused graph compile eager; do
+for mode in graph compile eager; do
     once=1 piece "bench-$mode" fmsel bench train --mode "$mode" --steps 300 --out "bench-$mode.json" --force
 done
 # The aim of `fast`: 94 % in 15 minutes from 250 labels, or within 1.5 points of the same network
@@ -67,9 +73,6 @@ fast() { # fast SEED: another choice of labels and another seed
 fast 0
 piece split-all fmsel split "${images[@]}" --random --per-class 5000 --out splits/all.json --force
 train fast-all splits/all.json --preset fast --supervised-only
-piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
-piece recipe python "$here/network_recipe.py" cifar10 --data-root "$data_root" --seeds 3 \
-    ${REFERENCE:+--reference "$REFERENCE"} --out recipe.json
 for mode in fused graph compile; do
     once=1 piece "profile-$mode" python "$here/step_profile.py" --modes "$mode" --out "profile-$mode"
 done
@@ -84,10 +87,12 @@ piece alone fmsel train --split splits/few.json --seeds 1 --preset paper --steps
     --eval-every 1500 --device cuda --data-root "$data_root" --out runs/alone --force
 piece together fmsel train --split splits/few.json --seeds 4 --together 4 --preset paper \
     --steps 1500 --eval-every 1500 --device cuda --data-root "$data_root" --out runs/together --force
-# The five, `adv` in both norms (aim: 15 minutes), then all 23 metrics (with fmsel[dp]); finished
+# The five, `adv` in both norms (aim: 15 minutes; `priv` needs fmsel[dp]), then all 23 metrics; finished
 # networks are cached, so a call that is cut off goes on, and `fmsel scores report` says what each cost.
-five=(--metric adv --metric adv-linf --metric ret --metric agr --metric conf --metric priv)
-piece five fmsel score cifar10 --data-root "$data_root" --device cuda "${five[@]}" \
+four=(--metric adv --metric adv-linf --metric ret --metric agr --metric conf)
+piece four fmsel score cifar10 --data-root "$data_root" --device cuda "${four[@]}" \
+    --out scores/all.npz
+piece priv fmsel score cifar10 --data-root "$data_root" --device cuda --metric priv \
     --out scores/all.npz
 piece metrics fmsel score cifar10 --data-root "$data_root" --device cuda --metric all \
     --out scores/all.npz

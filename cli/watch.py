@@ -21,8 +21,9 @@ def watch(
     """Follow runs in the terminal: curves, rate, time left, warnings.
 
     Only reads files, so it may start, end and start again at any time, on any machine that sees
-    them. It ends when all runs or rounds are finished, or with Ctrl-C, which stops no training. In
-    a pipe or a file it prints a line for each evaluation.
+    them. It ends when the run, or all rounds of a loop, are finished, or with Ctrl-C, which stops
+    no training; a folder of runs is followed until then. In a pipe or a file it prints a line for
+    each evaluation.
     """
     from contextlib import suppress
 

@@ -261,7 +261,7 @@ def _check_independent(a: FinishedRun, b: FinishedRun) -> None:
         raise OptionError(
             f"{both} share one draw of the {a.split.strategy} split, so their spread leaves "
             "out the luck of the draw; train each on a draw of its own "
-            "(`fmsel train --seeds` makes them)"
+            "(`fmsel train --seeds` makes them, a larger number adds more)"
         )
 
 

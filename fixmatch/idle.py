@@ -30,6 +30,12 @@ def idle_settings(config: FixMatchConfig, supervised_only: bool) -> dict[str, st
         idle["lr_min"] = f"{schedule} --schedule sgdr or plateau"
     if config.optimizer == "adam":
         idle["momentum"] = "with --optimizer adam; leave it out, or use --optimizer sgd"
+    if config.weight_decay == 0:
+        idle["decay_all"] = "with --weight-decay 0; leave it out, or give a higher decay"
+    if config.ema_decay == 0:
+        idle["ema_ramp"] = "with --ema-decay 0; leave it out, or give a higher decay"
+    if config.hard:
+        idle["temperature"] = "without --soft; leave it out, or add --soft"
     if not reads_threshold(config.rule):
         idle["threshold"] = f"with --rule {config.rule}; leave it out, or use another --rule"
     if supervised_only:

@@ -330,6 +330,31 @@ def test_only_a_deterministic_run_must_go_on_with_its_torch(
     assert RunFolder(out).finished_as(now)  # what is finished is not gone on with
 
 
+@pytest.mark.parametrize("deterministic", [False, True])
+def test_only_a_deterministic_run_must_go_on_with_its_number_of_processes(
+    deterministic: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, folder = Job(split=SPLIT, out=tmp_path / "run", seed=3), RunFolder(tmp_path / "run")
+    options = Options(
+        device="cpu", precision="fp32", execution="compile", deterministic=deterministic
+    )
+    for name, value in {"TORCHELASTIC_RUN_ID": "x", "WORLD_SIZE": "2", "LOCAL_RANK": "0"}.items():
+        monkeypatch.setenv(name, value)
+    both = describe(job, DATA, TEST, TINY, options)
+    assert (both["execution"], both["processes"]) == ("eager", 2)  # what they really do
+    folder.begin(both, SPLIT)
+    folder.finish({})
+    assert folder.finished_as(both)
+    monkeypatch.setenv("WORLD_SIZE", "1")
+    alone = describe(job, DATA, TEST, TINY, dataclasses.replace(options, execution="eager"))
+    assert folder.finished_as(alone) == (not deterministic)
+    if deterministic:
+        with pytest.raises(ArtefactError, match="its number of processes was 2, now it is 1"):
+            folder.check_same(alone)
+    else:
+        folder.check_same(alone)
+
+
 def test_resume_refuses_another_test_part(tmp_path: Path) -> None:
     out, fewer = tmp_path / "run", part_of("test", 27)
     relabelled = dataclasses.replace(TEST, labels=TEST.labels[::-1].copy())

@@ -46,7 +46,11 @@ IDENTITY = {
     "configuration to start from (sha256)": ("init", "config_sha256"),
 }
 # What it must share besides, if it is to have the same bits.
-EXACT: dict[str, tuple[str, ...]] = {"mode of its steps": ("execution",), "device": ("device",)}
+EXACT: dict[str, tuple[str, ...]] = {
+    "mode of its steps": ("execution",),
+    "device": ("device",),
+    "number of processes": ("processes",),
+}
 # And what it must be gone on with; one that is finished keeps its bits.
 GONE_ON_WITH: dict[str, tuple[str, ...]] = {"torch": ("versions", "torch")}
 

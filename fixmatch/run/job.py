@@ -18,6 +18,7 @@ from fmsel.training.engine.device import (
     resolve_execution,
     resolve_precision,
 )
+from fmsel.training.engine.distributed import process_count
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +84,8 @@ def describe(
         ArtefactError: as `load_start`, of `job.init_from`.
         OptionError: a run that is to start from itself.
     """
-    device, split = resolve_device(options.device), job.split
+    device, split, processes = resolve_device(options.device), job.split, process_count()
+    execution = resolve_execution(options.execution, device)
     return {
         "mode": "supervised" if options.supervised_only else "fixmatch",
         "seed": job.seed,
@@ -108,7 +110,8 @@ def describe(
         "history": KEPT if options.keep_history else None,
         "device": device_name(device),
         "precision": resolve_precision(options.precision, device),
-        "execution": resolve_execution(options.execution, device),
+        "execution": "eager" if processes > 1 else execution,  # as `train_jobs` has it
+        "processes": processes,
         "deterministic": options.deterministic,
         "versions": versions("torch", "torchvision"),
     }

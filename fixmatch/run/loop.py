@@ -260,7 +260,7 @@ def _begin(folder: RunFolder, job: Job, session: Session, description: dict[str,
     if job.resume:
         folder.go_on(job.split, session.rows)
     else:
-        folder.begin({**description, "processes": session.world.size}, job.split)
+        folder.begin(description, job.split)
 
 
 def run(

@@ -126,7 +126,12 @@ def joined(device: str) -> Iterator[World]:
 
 def launched() -> bool:
     """Whether torchrun started this process as one of several."""
-    return "TORCHELASTIC_RUN_ID" in os.environ and int(os.environ["WORLD_SIZE"]) > 1
+    return process_count() > 1
+
+
+def process_count() -> int:
+    """How many torchrun started; 1 without it."""
+    return int(os.environ["WORLD_SIZE"]) if "TORCHELASTIC_RUN_ID" in os.environ else 1
 
 
 def _connect(device: str) -> None:
