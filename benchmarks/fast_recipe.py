@@ -88,7 +88,8 @@ def main() -> None:
     for name, values in sorted(accuracy.items(), key=lambda item: -np.mean(item[1])):
         spread = f" ± {100 * np.std(values, ddof=1):.1f}" if len(values) > 1 else ""
         print(f"{name}: {100 * np.mean(values):.1f}{spread} % (n = {len(values)})")
-    facts = {name: getattr(args, name) for name in ("dataset", "preset", "steps", "labels", "arch")}
+    recipe = ("dataset", "preset", "arch", "batch", "steps", "labels")
+    facts = {name: getattr(args, name) for name in recipe}
     write_json(args.out / "fast_recipe.json", {**facts, "accuracy": accuracy}, force=True)
 
 

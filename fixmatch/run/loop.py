@@ -196,7 +196,7 @@ def _shared(options: Options) -> Options:
 def _remedy(config: FixMatchConfig) -> str:
     return (
         f"lower --batch ({config.batch}) or --mu ({config.mu}), take a narrower --arch than "
-        f"{config.arch}, or train fewer runs at once; the last checkpoint stays"
+        f"{config.arch}, or train fewer runs at once; what was saved stays"
     )
 
 
