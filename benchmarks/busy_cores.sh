@@ -14,7 +14,8 @@ fmsel split --random 40 --dataset digits --out split.json > /dev/null
 timed() { # spins beside
     local start end
     start=$(date +%s.%N)
-    GOMP_SPINCOUNT=$1 fmsel train --split split.json --steps "$steps" --out run --force 2> /dev/null > /dev/null
+    GOMP_SPINCOUNT=$1 fmsel train --split split.json --steps "$steps" --device cpu --preset cpu --out run \
+        --force 2> /dev/null > /dev/null
     end=$(date +%s.%N)
     awk -v s="$start" -v e="$end" -v n="$1" -v b="$2" 'BEGIN { printf "%s, %s spins: %.1f s\n", b, n, e - s }'
 }

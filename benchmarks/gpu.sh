@@ -8,7 +8,7 @@
 # that is cut off is saved and resumed, and a piece that cannot go on where it stopped has failed when
 # it has been cut off twice. DATA_ROOT holds {train,test}/<class>/<index>.jpg or is a
 # torchvision root. Needs fmsel[dp], the tests' packages and, for the modes fused and compile, a C
-# compiler. ONLY="tests score" does these pieces alone (the quick ones come first by themselves).
+# compiler. ONLY="tests score" does these pieces alone; one that trains needs its `split-…` too.
 # KEKMODEL=PATH and USB=PATH, checkouts as side_by_side.py names them, add the side-by-side;
 # REFERENCE=FILE[:NAME], such as published C-scores, adds how well the metrics rank.
 set -uo pipefail
@@ -56,8 +56,8 @@ train() { # train NAME SPLIT OPTIONS...: a run that later calls resume
 nvidia-smi > machine.txt
 once=1 piece tests pytest -q -n 8 -m gpu $(grep -l "mark.gpu" "$here"/../tests/*.py)
 once=1 piece bench-fused fmsel bench train --mode fused --steps 300 --out bench-fused.json --force
-piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
-piece recipe python "$here/network_recipe.py" cifar10 --data-root "$data_root" --seeds 3 \
+once=1 piece score fmsel score cifar10 --data-root "$data_root" --device cuda --no-cache --force
+once=1 piece recipe python "$here/network_recipe.py" cifar10 --data-root "$data_root" --seeds 3 \
     ${REFERENCE:+--reference "$REFERENCE"} --out recipe.json
 once=1 piece kernels python "$here/fused_kernels.py" --out kernels.json
 for mode in graph compile eager; do
@@ -108,5 +108,8 @@ piece weak-gradient python "$here/weak_gradient.py" cifar10 --data-root "$data_r
 # The course of the paper's recipe on 250 labels, as far as the time goes: 2^20 steps are its end, and
 # `fmsel watch` says how far it is and what is left at its rate.
 train paper-250 splits/fast-0.json --preset paper
+for name in ${ONLY:-}; do
+    [ -e "$name.log" ] || { echo "no piece is called $name" && exit 2; }
+done
 failed=$(grep -l "^FAILED" ./*.log) && echo "all done, but for" $failed && exit 1
 echo "all done"

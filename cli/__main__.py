@@ -1,7 +1,5 @@
 """`python -m fmsel.cli`."""
 
-import sys
+from fmsel.cli.app import command
 
-from fmsel.cli.app import main
-
-sys.exit(main())
+command()

@@ -20,7 +20,7 @@ from fmsel.errors import DeviceError, FmselError, Interrupted
 INTERRUPTED = 130
 BAD_INPUT = 2
 STOPPED = "stopped: nothing unfinished was written; give the same command to go on"
-SPINS = "1000"  # libgomp's own number where there are more threads than cores; else 300,000
+SPINS = "1000"  # libgomp's own number is 300,000
 
 # The panels of `fmsel --help`, and their commands in the order of the work.
 PANELS = {

@@ -85,6 +85,22 @@ def test_a_fresh_resnet9_is_not_sure_of_what_it_says() -> None:
     assert confidence[0.125] < 0.2 < 0.5 < confidence[1.0]
 
 
+def test_weights_of_a_resnet9_keep_the_scale_that_they_were_learned_with() -> None:
+    model, weights = (
+        build("resnet9-8", image_side=16),
+        build("resnet9-8", image_side=16).state_dict(),
+    )
+    model.feature_scale = 0.5
+    model.load_state_dict(weights)
+    assert model.feature_scale == 0.125
+    older = {name: value for name, value in weights.items() if name != "_extra_state"}
+    assert len(older) == len(weights) - 1
+    model.load_state_dict(older)
+    assert model.feature_scale == 1
+    with pytest.raises(RuntimeError, match="Missing key"):
+        model.load_state_dict({k: v for k, v in older.items() if k != "head.bias"})
+
+
 def plain_block(model: WideResNet, x: Tensor, number: int) -> Tensor:
     """The reference's residual(), line by line, in evaluation mode."""
     weights = {k.removeprefix(f"blocks.{number}."): v for k, v in model.state_dict().items()}

@@ -3,6 +3,9 @@
 After D. Page, "How to train your ResNet" (2018), which won the DAWNBench CIFAR-10 race.
 """
 
+from typing import Any
+
+import torch
 from torch import Tensor, nn
 
 from fmsel.errors import DataError
@@ -46,6 +49,17 @@ class ResNet9(Network):
         self.stage3 = conv(4 * w, 8 * w, pool=True)
         self.residual3 = nn.Sequential(conv(8 * w, 8 * w), conv(8 * w, 8 * w))
         self.head = nn.Linear(8 * w, n_classes)
+
+    def get_extra_state(self) -> Tensor:
+        """The scale, which belongs to the weights; older ones name none and were learned at 1."""
+        return torch.tensor(self.feature_scale)
+
+    def set_extra_state(self, state: Tensor) -> None:
+        self.feature_scale = float(state)
+
+    def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *rest: Any) -> None:
+        state_dict.setdefault(f"{prefix}_extra_state", torch.tensor(1.0))
+        super()._load_from_state_dict(state_dict, prefix, *rest)
 
     def penultimate(self, images: Tensor) -> Tensor:
         """(B, 3, H, W) float in [-1, 1] -> (B, 8 width), the maximum over the last positions."""
