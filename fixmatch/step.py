@@ -58,6 +58,7 @@ class Learner:
             *rule.state_dict().values(),
             *learned_state.values(),
         ]
+        self.statistics = [each for each in self.model.buffers() if each.is_floating_point()]
         self.schedule = config.learning_rate
         self.decay = torch.tensor(config.ema_decay, dtype=weight.dtype, device=self.device)
         self.forward: Callable[[Tensor], Tensor] = self.model
@@ -94,13 +95,23 @@ class Learner:
 
         Weak views take part in the forward pass with gradients: they share batch norm's batch
         with the others, so gradients reach them through its mean and variance. From the first
-        step whose loss is not finite nothing changes any more; see `Guard`.
+        step with a number that is not finite nothing changes any more; see `Guard`.
         """
+        self.heed_probe(labelled)
+        return self.update_network(labelled, unlabelled)
+
+    def heed_probe(self, labelled: Labelled) -> None:
+        """The first part of `update`, after which the next step's batch may be made."""
         self.guard.keep(self.changed_on_the_way)
         if self.learned is not None and labelled.probe is not None:
             probe = self.world.share(labelled.probe.images)
             probabilities = self.world.whole(self.averaged_softmax(probe))
             self.learned.learn(labelled.probe, probabilities, labelled.labels)
+
+    def update_network(
+        self, labelled: Labelled, unlabelled: Unlabelled | None
+    ) -> tuple[Losses, PseudoLabels | None]:
+        """The second part of `update`."""
         self.model.train()
         losses, pseudo = self._losses(labelled, unlabelled)
         self.part_done("forward")
@@ -108,7 +119,7 @@ class Learner:
         losses.total.backward()  # type: ignore[no-untyped-call]
         gradients = [p.grad for p in self.model.parameters() if p.grad is not None]
         self.world.add_up(gradients)
-        self.guard.judge(losses.total.detach(), gradients)
+        self.guard.judge(losses.total.detach(), [*gradients, *self.statistics])
         self.part_done("backward")
         self.optimizer.step()
         self.part_done("update")

@@ -15,7 +15,7 @@ from fmsel.fixmatch.batches import packed, unpacked
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.run.ahead import Ahead
 from fmsel.fixmatch.run.session import Session
-from fmsel.training.augment.strong import make_strong, strong_names
+from fmsel.training.augment.strong import ctaugment, make_strong, strong_names
 from fmsel.training.engine import device as device_module
 from fmsel.training.engine.device import (
     Execution,
@@ -69,9 +69,14 @@ def test_a_session_that_is_dropped_gives_its_memory_back_at_once() -> None:
 
 
 @pytest.mark.parametrize("supervised_only", [False, True])
-def test_batches_made_ahead_change_no_bit(supervised_only: bool) -> None:
-    """Also where the steps do not begin at 0, and where one is left out."""
-    plain, ahead = (session("cpu", "eager", supervised_only=supervised_only) for _ in range(2))
+@pytest.mark.parametrize("augment", ["google-code", "ctaugment"])
+def test_batches_made_ahead_change_no_bit(
+    augment: str, supervised_only: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also where the steps do not begin at 0, where one is left out, and of what is learned."""
+    monkeypatch.setattr(ctaugment, "DECAY", 0.5)  # so quick that it decides about the next batch
+    config = dataclasses.replace(TINY, augment=augment)
+    plain, ahead = (session("cpu", "eager", config, supervised_only) for _ in range(2))
     ahead.ahead = Ahead(CPU)
     ahead.captured = lambda function, *inputs: function(*inputs)  # type: ignore[assignment]
     for made in (plain, ahead):
@@ -83,6 +88,9 @@ def test_batches_made_ahead_change_no_bit(supervised_only: bool) -> None:
     first, second = plain.learner.state_dict(), ahead.learner.state_dict()
     for part in ("model", "ema"):
         assert all(torch.equal(value, second[part][name]) for name, value in first[part].items())
+    for name, tensor in plain.strong.state_dict().items():
+        assert torch.equal(tensor, ahead.strong.state_dict()[name])
+        assert supervised_only or not (tensor == 1).all()  # rates have moved
     assert torch.equal(plain.meters.sums, ahead.meters.sums)
 
 

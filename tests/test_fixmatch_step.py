@@ -1,6 +1,7 @@
 """Whole training steps against a plain reference that shares no code with them."""
 
 import copy
+import dataclasses
 import math
 from typing import Any
 
@@ -14,6 +15,7 @@ from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.rules import RuleContext, make_rule
 from fmsel.fixmatch.step import Learner
 from fmsel.training.augment.strong import Probe
+from fmsel.training.engine.device import Precision
 
 B, U, C = 4, 12, 3
 # Every number differs from its default, so that each one must be read.
@@ -171,3 +173,31 @@ def test_probes_are_judged_by_the_averaged_network() -> None:
     assert (expected - other).abs().max() > 0.1
     for was, then in zip(before, noting.buffers, strict=True):
         assert torch.equal(was, then)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_a_variance_that_overflows_freezes_although_the_loss_is_finite(
+    precision: Precision,
+) -> None:
+    """Batch norm divides by it, so the loss shows nothing; evaluation would use it for ever."""
+    [first, second] = [
+        (
+            dataclasses.replace(labelled, images=labelled.images.float()),
+            dataclasses.replace(
+                unlabelled, weak=unlabelled.weak.float(), strong=unlabelled.strong.float()
+            ),
+        )
+        for labelled, unlabelled in batches(2)
+    ]
+    context = RuleContext(
+        threshold=CONFIG.threshold, n_classes=C, n_unlabelled=U, device=torch.device("cpu")
+    )
+    learner = Learner(network().float(), make_rule("fixed", context), CONFIG, precision)
+    learner.step(0, *first)
+    with torch.no_grad():
+        learner.model.get_parameter("0.weight").mul_(1e25)
+    before = {name: value.clone() for name, value in learner.model.state_dict().items()}
+    losses, _ = learner.step(1, *second)
+    assert losses.total.isfinite() and learner.guard.first_bad == 2
+    for name, value in learner.model.state_dict().items():
+        assert torch.equal(value, before[name])

@@ -8,14 +8,15 @@ from torch import Tensor
 from fmsel.fixmatch.batches import Labelled, Unlabelled
 
 Batch = tuple[Labelled, Unlabelled | None]
-Make = Callable[[Tensor], Batch]  # of packed draws, without probes: work for the device alone
+Make = Callable[[Tensor], Batch]  # of packed draws: work for the device alone
 
 
 class Ahead:
     """Holds the batch of one step at fixed places, where a recorded step finds it.
 
     Augmentation leaves most of a GPU idle; beside the network it costs little. A batch depends on
-    (seed, step) alone, so nothing here needs saving. No function is kept, as in `Captured`.
+    (seed, step) and on what probes taught before that step, so nothing here needs saving. No
+    function is kept, as in `Captured`.
 
     Args:
         device: where; on one without streams, such as a CPU, one comes after the other.
@@ -38,10 +39,23 @@ class Ahead:
             self.step = step
 
     def beside(
-        self, flat: Tensor, make: Make, work: Callable[[Labelled, Unlabelled | None], None]
+        self,
+        flat: Tensor,
+        before: Callable[[Labelled], None],
+        make: Make,
+        work: Callable[[Labelled, Unlabelled | None], None],
     ) -> None:
-        """`work` on the batch that waits; that of the draws `flat` then takes its place."""
+        """`work` on the batch that waits; that of the draws `flat` then takes its place.
+
+        Args:
+            flat: packed draws.
+            before: is to be done with the labelled images before the next batch is made.
+            make: what makes it, beside `work`; it must read nothing that `work` changes, other
+                than where it puts back what is there.
+            work: what is done with the batch.
+        """
         assert self._waiting is not None
+        before(self._waiting[0])
         if self.stream is None:
             made = make(flat)
             work(*self._waiting)
@@ -65,6 +79,8 @@ class Ahead:
 def _tensors(batch: Batch) -> list[Tensor]:
     labelled, unlabelled = batch
     found = [labelled.images, labelled.labels]
+    if labelled.probe is not None:
+        found += [labelled.probe.images, labelled.probe.record]
     if unlabelled is not None:
         found += [unlabelled.weak, unlabelled.strong, unlabelled.index]
     return found

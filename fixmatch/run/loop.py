@@ -77,7 +77,7 @@ def train(
     Raises:
         ArtefactError, DataError, DeviceError, OptionError, OutputError: unusable input.
         DeviceError: out of memory; the last checkpoint stays.
-        FmselError: the loss became nan or infinite, or another process is gone.
+        FmselError: a number became nan or infinite, or another process is gone.
         Interrupted: Ctrl-C, SIGTERM or SIGUSR1; the state was saved.
     """
     job = Job(split=split, out=out, seed=seed, name=name, resume=resume, init_from=init_from)
@@ -269,7 +269,7 @@ def run(
     """Step, evaluate and save until the run is done, yielding after each step.
 
     Raises:
-        FmselError: the loss became nan or infinite; the last good checkpoint stays.
+        FmselError: a number became nan or infinite; the last good checkpoint stays.
         Interrupted: `stop` was set; the state was saved.
     """
     looked_at = saved_at = time.perf_counter()

@@ -138,9 +138,7 @@ class Session:
         self.captured: Captured | None = None
         self.ahead: Ahead | None = None
         if execution != "eager" and device.type == "cuda":
-            self.captured = Captured(device)
-            if learned is None:  # what is learned must not miss a step
-                self.ahead = Ahead(device)
+            self.captured, self.ahead = Captured(device), Ahead(device)
         self.meters = Meters(inputs.truth, inputs.n_classes, self.learner.guard.frozen)
         self.step = 0
         self.rows: list[dict[str, Any]] = []
@@ -196,15 +194,17 @@ class Session:
 
     def learn(self, flat: Tensor) -> None:
         """Make the batch of packed draws and learn from it: work for the device alone."""
-        self._learn_from(*self.batch(flat))
+        labelled, unlabelled = self.batch(flat)
+        self.learner.heed_probe(labelled)
+        self._learn_from(labelled, unlabelled)
 
     def learn_and_make(self, flat: Tensor) -> None:
         """Learn from the batch that waits, and beside it make the next of these draws."""
         assert self.ahead is not None
-        self.ahead.beside(flat, self.batch, self._learn_from)
+        self.ahead.beside(flat, self.learner.heed_probe, self.batch, self._learn_from)
 
     def _learn_from(self, labelled: Labelled, unlabelled: Unlabelled | None) -> None:
-        losses, pseudo = self.learner.update(labelled, unlabelled)
+        losses, pseudo = self.learner.update_network(labelled, unlabelled)
         self.meters.add(losses, pseudo, unlabelled.index if unlabelled is not None else None)
 
     @property
@@ -269,9 +269,9 @@ class Session:
         """Waits for the device; raises FmselError if the guard has frozen the learner."""
         if first := int(self.learner.guard.first_bad):
             raise FmselError(
-                f"the loss became nan or infinite at step {first:,} of {self.config.steps:,}; "
-                f"train again with --force and a smaller --lr than {self.config.lr}, or with "
-                "milder settings"
+                "the loss, a gradient or a statistic of batch norm became nan or infinite at step "
+                f"{first:,} of {self.config.steps:,}; train again with --force and a smaller --lr "
+                f"than {self.config.lr}, or with milder settings"
             )
 
     def clock(self) -> float:

@@ -26,5 +26,8 @@ def generator(seed: int, purpose: str, *path: int) -> np.random.Generator:
 
 
 def torch_seed(seed: int, purpose: str, *path: int) -> int:
-    """A 63-bit integer for `torch.Generator.manual_seed`, from the same streams."""
+    """A 63-bit integer for `torch.Generator.manual_seed`, from the same streams.
+
+    Torch's generator on the CPU heeds its low 32 bits.
+    """
     return int(sequence(seed, purpose, *path).generate_state(1, np.uint64)[0] >> np.uint64(1))

@@ -91,8 +91,7 @@ class Operations:
             return colour.blend(DEGENERATE[op](images), images, 0.1 + 1.9 * level)
         match op:
             case "cutout":
-                size = 1 + (level * self.side * 0.499).long()
-                return paint(images, centred_boxes(centres, size[:, None] // 2), self.grey)
+                return self.cut_out(images, centres, level)
             case "posterize":
                 return colour.posterize(images, 1 + (level * 7.999).floor())
             case "solarize":
@@ -104,6 +103,12 @@ class Operations:
             case "rescale":
                 return self._rescale(images, levels)
         return images
+
+    def cut_out(self, images: Tensor, centres: Tensor, level: Tensor | None = None) -> Tensor:
+        """Squares of (G, 3, P) uint8 made grey; centres (G, 2), level (G,), 1 without it."""
+        level = torch.ones_like(centres[:, 0], dtype=torch.float64) if level is None else level
+        size = 1 + (level * self.side * 0.499).long()
+        return paint(images, centred_boxes(centres, size[:, None] // 2), self.grey)
 
     def _move(self, images: Tensor, op: str, amount: Tensor) -> Tensor:
         return nearest(images, affine(single(op, amount), self.side))

@@ -96,6 +96,8 @@ def configure_backends(device: torch.device, deterministic: bool) -> None:
         return
     torch.backends.cudnn.benchmark = not deterministic
     torch.use_deterministic_algorithms(deterministic)
+    # All empty memory here is written in full before it is read; filling it first takes time.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def own_stream(device: torch.device) -> Callable[[], AbstractContextManager[object]]:

@@ -7,13 +7,14 @@ from torch import Tensor
 
 
 class Guard:
-    """Freezes all that a step changes, from the first step whose loss or gradient is not finite.
+    """Freezes all that a step changes, from the first step with a number that is not finite.
 
     All of it happens on the device, so it can be captured in a CUDA graph, and the host may look at
     `first_bad` as seldom as it likes. In a step:
 
     1. `keep` what the forward pass changes (batch norm's statistics, the rule's state, …);
-    2. after the backward pass, `judge` the loss and the gradients;
+    2. after the backward pass, `judge` the loss, the gradients and the statistics: a batch norm
+       whose variance overflows gives a finite loss;
     3. step the fused optimiser, whose `found_inf` is `frozen`: torch's fused kernels then leave
        weights and momentum alone, as they do for a gradient scaler; update averages by
        `held(decay, 1)`;
@@ -43,10 +44,10 @@ class Guard:
         self._kept = {dtype: _joined(group) for dtype, group in _by_dtype(tensors).items()}
 
     @torch.no_grad()
-    def judge(self, loss: Tensor, gradients: Sequence[Tensor]) -> None:
-        """Freeze if `loss`, a scalar, or any of `gradients` is not finite."""
-        # Largest absolute values: they are nan where a gradient is, and never overflow.
-        largest = torch._foreach_norm(list(gradients), torch.inf)
+    def judge(self, loss: Tensor, tensors: Sequence[Tensor]) -> None:
+        """Freeze if `loss`, a scalar, or any of `tensors`, of float dtypes, is not finite."""
+        # Largest absolute values: they are nan where a tensor is, and never overflow.
+        largest = torch._foreach_norm(list(tensors), torch.inf)
         finite = torch.stack([loss.float(), *(each.float() for each in largest)]).isfinite().all()
         first = (self.first_bad == 0) & ~finite
         self.first_bad.copy_(torch.where(first, self.step, self.first_bad))

@@ -79,11 +79,11 @@ class CTAugment:
     def distort(self, images: Tensor, draws: Sequence[Tensor]) -> Tensor:
         """Two operations in bins drawn by their rates, and a cutout; see `StrongAugment`."""
         drawn = Draws(*draws)
-        levels = self.levels(drawn)
-        cutouts = torch.full_like(drawn.ops[:, :1], OPS.index("cutout"))
-        ops = torch.cat([drawn.ops, cutouts], dim=1)
-        levels = torch.cat([levels, torch.ones_like(levels[:, :1])], dim=1)
-        return self._operate(images, ops, levels, drawn.centres)
+        changed = self.operations(
+            images.flatten(2), drawn.ops, self.levels(drawn), drawn.centres[:, :DEPTH]
+        )
+        changed = self.operations.cut_out(changed, drawn.centres[:, DEPTH])
+        return to_float(changed).view_as(images)
 
     def probe(self, images: Tensor, draws: Sequence[Tensor]) -> Probe:
         """Two operations with parameters uniform in their ranges, no cutout after them.
