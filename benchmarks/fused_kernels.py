@@ -3,9 +3,10 @@
     python benchmarks/fused_kernels.py --out FILE [--images 960]
 
 Times `convolve` and `weight_gradient` of fmsel.training.networks.kernels on the first stage of
-WRN-28-2 (32 channels, 32 x 32 pixels) for several tiles beside cuDNN's convolutions and the passes
-that they make superfluous, then whole steps with both, the kernels in their quickest shape. The
-quickest belong into fmsel/training/networks/fused.py, and `NARROW` = 32 if the steps are quicker.
+WRN-28-2 (32 channels, 32 x 32 pixels) for several tiles beside cuDNN's convolutions, and the passes
+that sum for several numbers of programs; then whole steps with both convolutions, the kernels in
+their quickest shape. The quickest belong into fmsel/training/networks/fused.py, and `NARROW` = 32
+if the steps are quicker.
 """
 
 import argparse
@@ -37,7 +38,8 @@ TILES = [  # pairs, stages, warps
     (32, 3, 4),
 ]
 WEIGHT_TILES = [(64, 1, 8), (64, 3, 8), (64, 2, 8), (32, 1, 8), (32, 3, 8), (128, 1, 8)]
-PROGRAMS, WEIGHT_PROGRAMS = (528, 1056), (132, 264, 528)
+PROGRAMS, WEIGHT_PROGRAMS = (396, 528, 1056), (132, 264, 528)
+SUMMING = (264, 396, 528, 1056)  # programs
 CALLS = 10  # in a recording, so that launching costs nothing
 STEPS = 150
 
@@ -102,7 +104,25 @@ def sweep(count: int) -> dict[str, Any]:
             x, out, parts, pairs, SIDE, half, WIDTH, WIDTH, block, stages, num_warps=warps
         )
 
-    found: dict[str, Any] = {"convolve": {}, "weight_gradient": {}}
+    rows, tile = count * SIDE * SIDE, fused.ELEMENTS // WIDTH
+
+    def add_and_sum(programs: int) -> None:
+        kernels.add_and_sum[(programs,)](skip, raw, zeros, out, zeros, sums, rows, WIDTH, tile)
+
+    def gradient_sums(programs: int) -> None:
+        kernels.gradient_sums[(programs,)](
+            skip, raw, numbers, sums, rows, SIDE, SIDE, WIDTH, tile, 0, 0.1
+        )
+
+    found: dict[str, Any] = {"convolve": {}, "weight_gradient": {}, "sums": {}}
+    for programs in SUMMING:
+        both = [
+            microseconds(lambda w=work, p=programs: w(p))  # type: ignore[misc]
+            for work in (add_and_sum, gradient_sums)
+        ]
+        found["sums"][f"{programs}"] = both
+        print(f"sums {programs}: add_and_sum {both[0]:.1f}, gradient_sums {both[1]:.1f} us")
+    fused.PROGRAMS = min(SUMMING, key=lambda programs: sum(found["sums"][f"{programs}"]))
     for tile in TILES:
         for programs in PROGRAMS:
             both = [
