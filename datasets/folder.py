@@ -99,6 +99,7 @@ def _list(root: Path, folder: str) -> _Listing:
     loose = list_images(root, folder)
     prefix = f"{folder}/" if folder else ""
     found = {name: list_images(root, prefix + name) for name in list_folders(root / folder)}
+    _check_names(root, [file for files in (loose, *found.values()) for file in files])
     if loose:
         _check_loose(root, loose, found)
         return _Listing(loose, np.full(len(loose), UNKNOWN, dtype=np.int64), ())
@@ -124,6 +125,18 @@ def _named(root: Path, listing: _Listing) -> _Listing:
             f"{len(names)} names, {len(set(names))} of them different"
         )
     return listing._replace(classes=tuple(names))
+
+
+def _check_names(root: Path, files: Sequence[ImageFile]) -> None:
+    """Names go into JSON, CSV and pages, so they must be text."""
+    for file in files:
+        try:
+            file.path.encode()
+        except UnicodeEncodeError:
+            shown = file.path.encode(errors="backslashreplace").decode()
+            raise DataError(
+                f"the name of {shown} in {root} is not UTF-8; rename it (`convmv` does many)"
+            ) from None
 
 
 def _check_loose(

@@ -1,7 +1,11 @@
 """Image folders: layouts, order, modes, sizes, and every way in which one can be wrong."""
 
+import os
+import struct
 import warnings
+import zlib
 from pathlib import Path
+from zlib import crc32
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +18,23 @@ from torchvision.datasets import ImageFolder
 from fmsel.datasets import Part, Source, WeakAugment, load_dataset
 from fmsel.datasets.images.files import natural_key
 from fmsel.errors import DataError
+
+
+def deep_tiff() -> bytes:
+    """2 x 2 RGB pixels, 16 bits a channel, none of whose high bytes is set."""
+    places = 8 + 2 + 12 * 9 + 4  # where the bits of each channel are told
+    tags = [
+        *((256, 2), (257, 2), (258, places), (259, 1), (262, 2)),
+        *((273, places + 6), (277, 3), (278, 2), (279, 24)),
+    ]
+    entries = b"".join(
+        struct.pack("<HHII", tag, 3, 3, value)
+        if tag == 258
+        else struct.pack("<HHII", tag, 4, 1, value)
+        for tag, value in tags
+    )
+    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
+    return head + entries + bytes(4) + struct.pack("<HHH", 16, 16, 16) + bytes(range(24))
 
 
 def picture(number: int, side: int = 8, height: int | None = None) -> npt.NDArray[np.uint8]:
@@ -221,6 +242,62 @@ def test_sixteen_bits_are_refused_by_name(tmp_path: Path) -> None:
     save(tmp_path / "0.png", picture(0))
     Image.fromarray(np.full((8, 8), 40_000, dtype=np.uint16)).save(tmp_path / "deep.png")
     with pytest.raises(DataError, match=r"1 of 2 images .* deep.png \(mode I(;16)? has no 8-bit"):
+        load_dataset(str(tmp_path))
+
+
+def deep_png(colour: int, channels: int) -> bytes:
+    """8 x 8 pixels, 16 bits a channel, all of whose high bytes are 0; colour as PNG counts it."""
+
+    def chunk(name: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + name + data + struct.pack(">I", crc32(name + data))
+
+    rows = (b"\0" + np.arange(8 * channels, dtype=">u2").tobytes()) * 8
+    return b"".join(
+        (
+            b"\x89PNG\r\n\x1a\n",
+            chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 16, colour, 0, 0, 0)),
+            chunk(b"IDAT", zlib.compress(rows)),
+            chunk(b"IEND", b""),
+        )
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("colour.png", deep_png(2, 3)),
+        ("grey-and-alpha.png", deep_png(4, 2)),
+        ("colour-and-alpha.png", deep_png(6, 4)),
+        ("colour.ppm", b"P6 8 8 65535\n" + bytes(8 * 8 * 6)),
+        ("colour.tif", deep_tiff()),
+    ],
+)
+def test_sixteen_bits_in_colour_are_refused_too(tmp_path: Path, name: str, content: bytes) -> None:
+    """Pillow calls them RGB or RGBA and keeps the high bytes: these would all be black."""
+    save(tmp_path / "0.png", picture(0))
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=rf"1 of 2 images .* {name} \(it has 16 bits a channel"):
+        load_dataset(str(tmp_path))
+
+
+def test_eight_bits_in_any_format_are_read(tmp_path: Path) -> None:
+    """What a decoder is told of them holds numbers over 255 too, such as the bytes of a row."""
+    wide = Image.fromarray(picture(0, 300))
+    for suffix in ("bmp", "gif", "jpg", "png", "ppm", "tif", "webp"):
+        wide.save(tmp_path / f"0.{suffix}")
+    with pytest.warns(UserWarning, match="mixes image modes"):  # GIF has a palette
+        assert len(load_dataset(str(tmp_path)).images) == 7
+
+
+@pytest.mark.parametrize("name", [b"a/\xe9t\xe9.png", b"caf\xe9/0.png"])
+def test_names_that_are_not_utf8_are_refused(tmp_path: Path, name: bytes) -> None:
+    make_classes(tmp_path, {"a": 2, "b": 2})
+    path = Path(os.fsdecode(os.fsencode(tmp_path) + b"/" + name))
+    try:
+        save(path, picture(9))
+    except OSError:
+        pytest.skip("the file system takes UTF-8 only")
+    with pytest.raises(DataError, match=r"the name of .*\\udce9.* is not UTF-8; rename it"):
         load_dataset(str(tmp_path))
 
 

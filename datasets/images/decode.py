@@ -17,7 +17,7 @@ from fmsel.datasets.images.resize import resize_image
 from fmsel.errors import DataError
 from fmsel.progress import progress_bar
 
-DECODER = 1  # raise when the same file would decode to other pixels
+DECODER = 2  # raise when the same file would decode to other pixels
 CHUNK = 32  # images a thread decodes between two looks at Ctrl-C
 SHOWN = 3  # faulty files named in an error
 
@@ -108,10 +108,24 @@ def upright_rgb(path: Path, finest: int | None = None) -> tuple[Image.Image, str
         mode = image.mode
         if mode not in MODES:
             raise DataError(f"mode {mode} has no 8-bit RGB form; convert it first")
+        if _is_deep(image):
+            raise DataError("it has 16 bits a channel, and 8 would be lost; convert it first")
         if finest:
             image.draft(None, (finest, finest))
         ImageOps.exif_transpose(image, in_place=True)
         return _to_rgb(image), mode
+
+
+def _is_deep(image: Image.Image) -> bool:
+    """Whether the file has more than 8 bits a channel, of which Pillow would drop the lower ones.
+
+    The mode of such an image is that of 8 bits; what its decoder is told, such as "RGB;16B" or, of
+    a PPM, the largest value, is not.
+    """
+    return any(
+        ";16" in str(told) or (codec.startswith("ppm") and told[1] > 255)
+        for codec, _, _, told in getattr(image, "tile", ())
+    )
 
 
 def _to_rgb(image: Image.Image) -> Image.Image:
