@@ -252,10 +252,13 @@ def _check_independent(a: FinishedRun, b: FinishedRun) -> None:
     same_split = a.split.sha256 == b.split.sha256
     if a.record.seed == b.record.seed:
         of = "the same" if same_split else "another draw of the"
+        again = "train it again with another --seed"
+        if is_redrawn(a.split):
+            again = "take others that `fmsel train --seeds` makes"
         raise OptionError(
             f"{both} are no independent replicates: both are {a.record.mode} runs "
             f"with training seed {a.record.seed}, on {of} {a.split.strategy} split; "
-            "leave one out, or train it again with another --seed"
+            f"leave one out, or {again}"
         )
     if same_split and is_redrawn(a.split):
         raise OptionError(

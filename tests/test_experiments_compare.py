@@ -249,7 +249,7 @@ def test_imported_splits_go_by_the_name_they_were_trained_under(add_run: AddRun)
         (
             {"seed": 0},
             {"seed": 0},
-            r"b .*both are fixmatch runs with training seed 0, on the same random split",
+            r"b .* training seed 0, on the same random split; leave one out, or take others",
         ),
         ({"draw": 1}, {"draw": 2}, r"training seed 0, on another draw of the random split"),
         ({"draw": 0}, {"draw": 0, "seed": 1}, r"/a and .*/b share one draw of the random split"),
