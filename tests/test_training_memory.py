@@ -159,6 +159,9 @@ def test_a_step_that_the_machine_cannot_hold_is_refused(
     sentence = r"^out of memory: [\d,]+ bytes more were needed; lower --batch \(4000\)"
     with pytest.raises(DeviceError, match=sentence):
         list(loop.train_jobs([job], data, None, large, options))
+    wide = dataclasses.replace(TINY, arch="resnet9-9999")  # its weights alone are 640 GB
+    with pytest.raises(DeviceError, match=r"^out of memory: 2,562,[\d,]+ bytes more were"):
+        list(loop.train_jobs([job], data, None, wide, options))
     assert not out.exists()
     list(loop.train_jobs([job], data, None, TINY, options))
     monkeypatch.setattr(memory_module, "memory", lambda: None)  # a system that does not tell

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -32,6 +33,9 @@ from fmsel.training.engine.device import Execution, Precision
 from fmsel.training.engine.distributed import ALONE, World, with_global_batch_norm
 from fmsel.training.engine.memory import check_fits
 from fmsel.training.networks.build import build_network
+
+# Of the weights on the device: themselves, gradients, average, and what the optimiser remembers.
+COPIES = {"sgd": 4, "adam": 5}
 
 
 class Session:
@@ -83,21 +87,32 @@ class Session:
         images, device = inputs.images, inputs.images.device
         self.inputs, self.config, self.supervised = inputs, config, supervised_only
         self.world = world
-        network = build_network(
+        build = partial(
+            build_network,
             config.arch,
             n_classes=inputs.n_classes,
             image_side=images.shape[-1],
             bn_momentum=config.bn_momentum,
             seed=seed,
         )
-        model: nn.Module = network
-        if start is not None:
-            model.load_state_dict(start)
+        copies, learned_from = 1, 0  # on a GPU this machine holds the weights for a moment
         if device.type == "cpu":
+            copies = COPIES[config.optimizer]
             learned_from = self.images_per_step // world.size
             if not config.weak_gradient and not supervised_only:
                 learned_from = learned_from * (1 + config.mu) // (1 + 2 * config.mu)
-            check_fits(network, learned_from, images.shape[-1], precision)
+        with torch.device("meta"):
+            shadow = build()
+        check_fits(
+            shadow,
+            copies=copies,
+            images=learned_from,
+            side=images.shape[-1],
+            precision=precision,
+        )
+        model: nn.Module = build()
+        if start is not None:
+            model.load_state_dict(start)
         prior = class_prior(config.prior, inputs.labels, inputs.n_classes)
         context = RuleContext(
             threshold=config.threshold,

@@ -50,19 +50,25 @@ def memory_errors(remedy: str) -> Iterator[None]:
         raise DeviceError(f"out of memory{needed}; {remedy}") from error
 
 
-def check_fits(model: Network, images: int, side: int, precision: Precision) -> None:
-    """Refuse a step on a CPU that cannot fit: the system would grant its memory, then kill it.
+def check_fits(
+    model: Network, *, copies: int, images: int, side: int, precision: Precision
+) -> None:
+    """Refuse what a machine's memory cannot hold: the system would grant it, then kill the process.
 
     Args:
-        model: the network, on the CPU.
-        images: those that gradients go through.
+        model: the network, on torch's device "meta".
+        copies: of its weights: themselves, their gradients, averages, …
+        images: those that gradients go through; 0 where that happens on a GPU.
         side: of an image, in pixels.
         precision: of the convolutions.
     Raises:
-        MemoryError: the inputs of convolutions alone, which the backward pass reads, are more than
-            all memory of the machine.
+        MemoryError: the weights and the inputs of convolutions alone, which the backward pass
+            reads, are more than all memory of the machine.
     """
-    needed = images * saved_numbers(model, side) * (2 if precision == "bf16" else 4)
+    numbers = sum(each.numel() for each in model.parameters())
+    needed = 4 * copies * numbers
+    if images:
+        needed += images * saved_numbers(model, side) * (2 if precision == "bf16" else 4)
     if needed > (memory() or needed):
         raise MemoryError(f"Unable to allocate {needed} bytes")
 
