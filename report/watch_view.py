@@ -137,7 +137,7 @@ def _pace(view: RunView) -> list[str]:
     parts.append(f"elapsed {duration(view.seconds)}")
     if (left := view.seconds_left) is not None:
         parts.append(f"ETA {duration(left)}")
-    if view.summary and view.summary.get("accuracy") is not None:
+    if view.summary and isinstance(view.summary.get("accuracy"), int | float):
         count = view.summary.get("accuracy_of", 1)
         which = f" (median of the last {count})" if count > 1 else ""
         parts.append(f"accuracy {view.summary['accuracy']:.2%}{which}")

@@ -292,6 +292,63 @@ def test_a_folder_that_is_no_run_is_never_replaced(tmp_path: Path) -> None:
     assert (tmp_path / "photos" / "cat.jpg").exists()
 
 
+def test_another_programs_configuration_makes_no_run(tmp_path: Path) -> None:
+    """Nor does a broken one by itself; a run whose configuration was spoilt may be replaced."""
+    out = tmp_path / "bert"
+    out.mkdir()
+    for content in ('{"model_type": "bert"}', "{"):
+        (out / "config.json").write_text(content)
+        with pytest.raises(OutputError, match="bert is not a run folder; choose another --out"):
+            train(SPLIT, DATA, TEST, TINY, out, **FP32, force=True)
+        assert (out / "config.json").read_text() == content
+    (out / "split.json").touch()
+    train(SPLIT, DATA, TEST, TINY, out, **FP32, force=True)
+    assert RunRecord.load(out).seed == FP32["seed"]
+
+
+@pytest.mark.parametrize("again", [{"force": True}, {"resume": True}])
+def test_a_run_under_way_is_neither_replaced_nor_gone_on_with(
+    tmp_path: Path, again: dict[str, Any]
+) -> None:
+    """By a second process; one that was killed holds nothing."""
+    out = tmp_path / "run"
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+    before = {each.name: each.read_bytes() for each in out.iterdir() if each.is_file()}
+    code = f"""
+import fcntl, os
+file = open({str(out / "run.lock")!r}, "ab")
+fcntl.flock(file, fcntl.LOCK_EX)
+print("held", flush=True)
+os.read(0, 1)
+os.kill(os.getpid(), {int(signal.SIGKILL)})
+"""
+    words = [sys.executable, "-c", code]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
+        assert other.stdout is not None and other.stdout.readline() == b"held\n"
+        with pytest.raises(OutputError, match=r"another process is training .*run; wait until"):
+            train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
+        other.communicate(b"x")
+    assert {each.name: each.read_bytes() for each in out.iterdir() if each.is_file()} == before
+    train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
+
+
+def test_a_run_under_way_holds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    advance = Session.advance
+    tried: list[int] = []
+
+    def second(self: Session) -> None:
+        advance(self)
+        if not tried:
+            tried.append(self.step)
+            train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **FP32, force=True)
+
+    monkeypatch.setattr(Session, "advance", second)
+    with pytest.raises(OutputError, match="another process is training"):
+        train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **FP32)
+    assert tried == [1]
+    train(SPLIT, DATA, TEST, TINY, tmp_path / "run", **FP32, force=True)  # held no longer
+
+
 def test_resume_refuses_what_differs(tmp_path: Path) -> None:
     out = tmp_path / "run"
     with pytest.raises(ArtefactError, match="there is no run to resume in"):
@@ -408,6 +465,9 @@ def test_unfinished_and_broken_runs_are_not_read(tmp_path: Path) -> None:
     summary = (out / "summary.json").read_text()
     (out / "summary.json").unlink()
     with pytest.raises(ArtefactError, match="is not finished; go on with `fmsel train --resume`"):
+        RunRecord.load(out)
+    (out / "summary.json").write_text('{"accuracy": "x"}')
+    with pytest.raises(ArtefactError, match=r"summary.json is broken: its accuracy is 'x'"):
         RunRecord.load(out)
     (out / "summary.json").write_text("{}")
     with pytest.raises(ArtefactError, match="lacks the field 'accuracy'"):

@@ -89,10 +89,15 @@ def test_a_run_that_started_from_another_resumes_as_such(
             train(split, data, None, SMOKE, cut, **options)
     with pytest.raises(ArtefactError, match="its run to start from was first, now it is None"):
         train(split, data, None, SMOKE, cut, **OPTIONS, resume=True)
-    other = shutil.copytree(run, tmp_path / "other" / "first")
-    sorted((other / "checkpoints").iterdir())[-1].unlink()
-    with pytest.raises(ArtefactError, match="its step to start from was 20, now it is 15"):
+    other = shutil.copytree(run, tmp_path / "other" / "second")
+    with pytest.raises(ArtefactError, match="its run to start from was first, now it is second"):
         train(split, data, None, SMOKE, cut, **{**options, "init_from": other}, resume=True)
+    sorted((run / "checkpoints").iterdir())[-1].unlink()  # it may have been gone on with, or gone
+    early = shutil.copytree(cut, tmp_path / "early")
+    shutil.rmtree(early / "checkpoints")
+    with pytest.raises(ArtefactError, match="its step to start from was 20, now it is 15"):
+        train(split, data, None, SMOKE, early, **options, resume=True)
+    shutil.rmtree(run)
     train(split, data, None, SMOKE, cut, **options, resume=True)
     assert_equal_weights(checkpoint_of(whole)["learner"], checkpoint_of(cut)["learner"])
 

@@ -1,6 +1,8 @@
 """Checkpoints come back bit for bit, or are refused."""
 
 import copy
+import errno
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,7 @@ from hypothesis import strategies as st
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-from fmsel.errors import ArtefactError
+from fmsel.errors import ArtefactError, OutputError
 from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
 
 DTYPES = [
@@ -121,6 +123,27 @@ def test_failed_save_leaves_the_old_checkpoint(tmp_path: Path) -> None:
     save_checkpoint(path, {}, {"step": 1})
     with pytest.raises(TypeError):
         save_checkpoint(path, {}, {"step": object()})
+    assert load_checkpoint(path)[1] == {"step": 1}
+    assert [each.name for each in tmp_path.iterdir()] == ["c"]
+
+
+def test_a_full_disk_is_one_sentence_and_others_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "c"
+    save_checkpoint(path, {"a": torch.ones(3)}, {"step": 1})
+    plain = tmp_path / "plain"
+    plain.touch()
+    assert path.stat().st_mode == plain.stat().st_mode
+    plain.unlink()
+
+    def full(self: Path, data: bytes) -> int:
+        self.touch()
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.raises(OutputError, match=r"cannot write .*c \(No space left on device\)"):
+        save_checkpoint(path, {"a": torch.zeros(3)}, {"step": 2})
     assert load_checkpoint(path)[1] == {"step": 1}
     assert [each.name for each in tmp_path.iterdir()] == ["c"]
 

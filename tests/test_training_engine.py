@@ -85,7 +85,7 @@ def test_averaged_network_uses_the_live_running_statistics() -> None:
     assert torch.equal(ema.forward(model, image), model(image))
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP])
 def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Signals) -> None:
     received: list[int] = []
     before = signal.signal(number, lambda which, frame: received.append(which))
@@ -100,6 +100,16 @@ def test_first_signal_sets_the_flag_and_second_acts_as_before(number: signal.Sig
         assert signal.getsignal(number) is ours
     finally:
         signal.signal(number, before)
+
+
+def test_nohup_is_heeded() -> None:
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        with stop_flag() as flag:
+            os.kill(os.getpid(), signal.SIGHUP)
+            assert not flag and signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 def test_unusable_device_and_precision_are_refused() -> None:

@@ -1,8 +1,7 @@
 """`LoopFolder`: the files of a loop, from which alone it is known how far each round has come."""
 
-import fcntl
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fmsel.artefacts import check_output, read_json, write_json
+from fmsel.artefacts import check_output, locked, read_json, write_json
 from fmsel.errors import ArtefactError, OutputError
 from fmsel.experiments.loop.plan import Round, Stage
 from fmsel.experiments.loop.setup import SCHEMA
@@ -62,29 +61,17 @@ class LoopFolder:
         ):
             raise OutputError(f"{self.path} is not a loop's folder; choose another --out")
 
-    @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> AbstractContextManager[None]:
         """Keep other processes out of the folder, which is made where it is missing.
 
-        A process that ends, however it does, holds it no longer.
-
         Raises:
-            OutputError: another process holds it, or the folder cannot be written to.
+            OutputError: as `fmsel.artefacts.locked`.
         """
-        path = self.path / LOCK
-        check_output(path, force=True)
-        self.path.mkdir(parents=True, exist_ok=True)
-        with path.open("ab") as file:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise OutputError(
-                    f"another process is at work on the loop in {self.path}; wait until it ends, "
-                    "or choose another --out"
-                ) from None
-            except OSError:
-                pass  # some network file systems have no locks
-            yield
+        return locked(
+            self.path / LOCK,
+            f"another process is at work on the loop in {self.path}; wait until it ends, or choose "
+            "another --out",
+        )
 
     def begin(self, record: Mapping[str, Any]) -> None:
         """Write loop.json; from then on the loop can be gone on with."""

@@ -4,13 +4,14 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from fmsel.artefacts import check_output, read_json, write_json, write_text
+from fmsel.artefacts import check_output, locked, read_json, write_json, write_text
 from fmsel.errors import ArtefactError, OutputError
 from fmsel.fixmatch.run.events import FOLDER as EVENTS
 from fmsel.fixmatch.run.events import EventFiles
@@ -26,6 +27,7 @@ from fmsel.fixmatch.run.record import (
 from fmsel.selection.split import Split
 from fmsel.training.engine.checkpoint import load_checkpoint, save_checkpoint
 
+LOCK = "run.lock"  # held by the process that trains; the file stays
 KEPT = 2  # checkpoints, so that one may break
 OLD_CHECKPOINT = "checkpoint.pt"  # what fmsel wrote before it had a folder of them
 
@@ -68,7 +70,9 @@ class RunFolder:
     events: EventFiles | None = None
 
     def check_new(self, force: bool) -> None:
-        """Refuse a folder that exists (without `force`) or is no run; creates nothing.
+        """Refuse a folder that exists (without `force`), is no run or is being trained.
+
+        Makes no file but `LOCK` in a run's folder.
 
         Raises:
             OutputError: as said.
@@ -78,9 +82,36 @@ class RunFolder:
                 f"{self.path} already exists; pass --resume to go on with it, "
                 "--force to replace it, or --out elsewhere"
             )
-        foreign = self.path.is_dir() and any(p.suffix != ".tmp" for p in self.path.iterdir())
-        if self.path.is_file() or (foreign and not (self.path / CONFIG).exists()):
+        filled = self.path.is_dir() and any(
+            each.suffix != ".tmp" and each.name != LOCK for each in self.path.iterdir()
+        )
+        if self.path.is_file() or (filled and not self._is_run()):
             raise OutputError(f"{self.path} is not a run folder; choose another --out")
+        if filled:
+            with self.locked():
+                pass
+
+    def _is_run(self) -> bool:
+        """Whether fmsel made the folder, also where its configuration has been spoilt since."""
+        config = self.path / CONFIG
+        if not config.exists():
+            return False
+        with suppress(ArtefactError):
+            if "fixmatch" in read_json(config, "run configuration"):
+                return True
+        return (self.path / SPLIT).exists() or bool(self._checkpoints())
+
+    def locked(self) -> AbstractContextManager[None]:
+        """Keep other processes from training into the folder, which is made where it is missing.
+
+        Raises:
+            OutputError: as `fmsel.artefacts.locked`.
+        """
+        return locked(
+            self.path / LOCK,
+            f"another process is training {self.path}; wait until it ends or stop it, or choose "
+            "another --out",
+        )
 
     def begin(self, config: Mapping[str, Any], split: Split) -> None:
         """Replace what an old run left by the files of a new one.
@@ -189,6 +220,18 @@ class RunFolder:
                 "another form; train again with --force"
             )
         return None
+
+    def started_from(self) -> Mapping[str, Any] | None:
+        """What is on record of the run that this one started from.
+
+        None where there is no such run, or no checkpoint yet, so that it is still needed.
+        """
+        if not self._checkpoints():
+            return None
+        origin: Mapping[str, Any] | None = read_json(self.path / CONFIG, "run configuration").get(
+            "init"
+        )
+        return origin
 
     def _checkpoints(self) -> list[Path]:
         """The newest first."""

@@ -9,6 +9,7 @@ from fmsel.datasets import ImageDataset
 from fmsel.errors import OptionError
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import preset_name
+from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.history import KEPT
 from fmsel.fixmatch.run.start import load_start
 from fmsel.selection.split import Split
@@ -120,6 +121,8 @@ def describe(
 def _origin(job: Job, run: Path, data: ImageDataset, config: FixMatchConfig) -> dict[str, Any]:
     if run.resolve() == job.out.resolve():
         raise OptionError(f"{run} cannot start from itself; name another run, or another --out")
+    if job.resume and (known := RunFolder(job.out).started_from()):
+        return {**known, "run": run.resolve().name}
     return dict(load_start(run, data, config).record)
 
 

@@ -4,7 +4,7 @@ import time
 import warnings
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -78,7 +78,7 @@ def train(
         ArtefactError, DataError, DeviceError, OptionError, OutputError: unusable input.
         DeviceError: out of memory; the last checkpoint stays.
         FmselError: a number became nan or infinite, or another process is gone.
-        Interrupted: Ctrl-C, SIGTERM or SIGUSR1; the state was saved.
+        Interrupted: Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP; the state was saved.
     """
     job = Job(split=split, out=out, seed=seed, name=name, resume=resume, init_from=init_from)
     [(_, summary)] = train_jobs([job], data, test, config, Options(**options))
@@ -143,6 +143,8 @@ def train_jobs(
                     active.remove(each)
                     if not isinstance(error, Interrupted):
                         each.status.end("failed", str(error))
+                        if len(jobs) > 1 and str(each.job.out) not in str(error):
+                            error.args = (f"in {each.job.out}: {error}",)
                     let_go(error)  # the others may need its memory
                     failures.append(error)
     if failures:
@@ -151,7 +153,7 @@ def train_jobs(
 
 @contextmanager
 def _status_of_the_left(active: Sequence["Active"]) -> Iterator[None]:
-    """Whatever ends the loop before its runs, their status does not say that they are running."""
+    """Whatever ends the loop before its runs, none says that it is running or holds its folder."""
     try:
         yield
     except BaseException as end:  # a second Ctrl-C, a caller that wants no more, a mistake of ours
@@ -160,6 +162,7 @@ def _status_of_the_left(active: Sequence["Active"]) -> Iterator[None]:
             state, why = "failed", f"{type(end).__name__}: {end}"
         for each in active:
             each.status.end(state, why)
+            each.course.close()
         raise
 
 
@@ -213,47 +216,54 @@ def _course(
 ) -> Course:
     events = EventFiles(job.out) if options.tensorboard and world.main else None
     folder = RunFolder(job.out, events)
-    with world.agreed():
-        if not job.resume and world.main:
-            folder.check_new(options.force)
-        target = resolve_device(options.device)
-        configure_backends(target, options.deterministic)
-        inputs = prepare_inputs(job.split, data, test, target)
-        description = describe(job, data, test, config, options)
-        if job.resume:
-            folder.check_same(description)
-        start = load_start(job.init_from, data, config).weights if job.init_from else None
-        session = Session(
-            inputs,
-            data.weak,
-            config,
-            seed=job.seed,
-            supervised_only=options.supervised_only,
-            precision=resolve_precision(options.precision, target),
-            execution=resolve_execution(options.execution, target),
-            world=world,
-            start=start,
-            keep_history=options.keep_history,
-        )
-        if job.resume and (saved := folder.restore(target)):
-            session.restore(*saved)
-    with world.agreed():
-        if world.main:
-            _begin(folder, job, session, description)
-            status.begin(
-                step=session.step,
-                steps=config.steps,
-                seconds=session.clock(),
-                resumed=job.resume,
+    with ExitStack() as held:
+        with world.agreed():
+            if not job.resume and world.main:
+                folder.check_new(options.force)
+            target = resolve_device(options.device)
+            configure_backends(target, options.deterministic)
+            inputs = prepare_inputs(job.split, data, test, target)
+            description = describe(job, data, test, config, options)
+            if job.resume:
+                folder.check_same(description)
+                if world.main:
+                    held.enter_context(folder.locked())
+            start = None
+            if job.init_from and not (job.resume and folder.started_from()):
+                start = load_start(job.init_from, data, config).weights
+            session = Session(
+                inputs,
+                data.weak,
+                config,
+                seed=job.seed,
+                supervised_only=options.supervised_only,
+                precision=resolve_precision(options.precision, target),
+                execution=resolve_execution(options.execution, target),
+                world=world,
+                start=start,
+                keep_history=options.keep_history,
             )
-    line = lines.add(config.steps, session.step)
-    yield from run(session, folder, stop, line, status)
-    summary = session.summary()
-    with world.agreed():
-        if world.main:
-            folder.finish(summary)
-            status.end("finished", step=session.step, seconds=summary["seconds"])
-    return summary
+            if job.resume and (saved := folder.restore(target)):
+                session.restore(*saved)
+        with world.agreed():
+            if world.main:
+                if not job.resume:
+                    held.enter_context(folder.locked())
+                _begin(folder, job, session, description)
+                status.begin(
+                    step=session.step,
+                    steps=config.steps,
+                    seconds=session.clock(),
+                    resumed=job.resume,
+                )
+        line = lines.add(config.steps, session.step)
+        yield from run(session, folder, stop, line, status)
+        summary = session.summary()
+        with world.agreed():
+            if world.main:
+                folder.finish(summary)
+                status.end("finished", step=session.step, seconds=summary["seconds"])
+        return summary
 
 
 def _begin(folder: RunFolder, job: Job, session: Session, description: dict[str, Any]) -> None:

@@ -136,6 +136,9 @@ def _summary(path: Path) -> dict[str, Any]:
     summary = read_json(path, "run summary")
     if "accuracy" not in summary:
         raise ArtefactError(f"{path} lacks the field 'accuracy'")
+    accuracy = summary["accuracy"]
+    if accuracy is not None and not isinstance(accuracy, int | float):
+        raise ArtefactError(f"{path} is broken: its accuracy is {accuracy!r}; train it again")
     return summary
 
 

@@ -1,5 +1,6 @@
 """Reading and writing artefacts: atomic, never over an existing file unasked, hashed."""
 
+import fcntl
 import hashlib
 import json
 import os
@@ -71,6 +72,31 @@ def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
     for folder in (path.absolute().parent, *(each.parent for each in new)):
         flush_folder(folder)
+
+
+@contextmanager
+def locked(path: Path, refusal: str) -> Iterator[None]:
+    """Hold the empty file `path`, made where it is missing, so that no other process does.
+
+    A process that ends, however it does, holds it no longer; the file stays. Where the file system
+    has no locks, nothing is held.
+
+    Args:
+        path: of the file.
+        refusal: the sentence for whoever comes second.
+    Raises:
+        OutputError: another process holds it, or it cannot be written to.
+    """
+    check_output(path, force=True)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("ab") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise OutputError(refusal) from None
+        except OSError:
+            pass  # some network file systems have no locks
+        yield
 
 
 def flush_folder(folder: Path) -> None:

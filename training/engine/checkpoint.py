@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from fmsel.artefacts import atomic_path, sha256_array
@@ -31,7 +31,7 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Any], state: Mapping[str, 
     header = {"tree": json.dumps(_take_apart(tensors, "", flat)), "state": json.dumps(dict(state))}
     header["sha256"] = _digest(flat, header)
     with atomic_path(path, force=True) as temporary:
-        save_file(flat, temporary, header)
+        temporary.write_bytes(save(flat, header))  # save_file: private, no OSError
 
 
 def load_checkpoint(

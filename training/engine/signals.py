@@ -1,4 +1,4 @@
-"""Ctrl-C, SIGTERM and SIGUSR1 as a flag that a training loop polls, to save and leave."""
+"""Ctrl-C, SIGTERM, SIGUSR1 and SIGHUP as a flag that a training loop polls, to save and leave."""
 
 import signal
 import threading
@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from types import FrameType
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1)  # batch systems warn by the last two
+# Batch systems warn by SIGTERM and SIGUSR1; a terminal that is closed sends SIGHUP.
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
 
 
 class StopFlag:
@@ -23,14 +24,17 @@ class StopFlag:
 def stop_flag() -> Iterator[StopFlag]:
     """Yield a flag that the first of `SIGNALS` sets; a second one acts as it did before.
 
-    The previous handlers come back at the first signal and on leaving. Outside the main thread,
-    where Python allows no handlers, the flag is simply never set.
+    The previous handlers come back at the first signal and on leaving. Where SIGHUP is ignored, as
+    by nohup, it stays so. Outside the main thread, where Python allows no handlers, the flag is
+    simply never set.
     """
     flag = StopFlag()
     if threading.current_thread() is not threading.main_thread():
         yield flag
         return
     previous = {number: signal.getsignal(number) for number in SIGNALS}
+    if previous[signal.SIGHUP] == signal.SIG_IGN:
+        del previous[signal.SIGHUP]
 
     def restore() -> None:
         for number, handler in previous.items():
@@ -40,7 +44,7 @@ def stop_flag() -> Iterator[StopFlag]:
         flag.requested = True
         restore()
 
-    for number in SIGNALS:
+    for number in previous:
         signal.signal(number, on_signal)
     try:
         yield flag
