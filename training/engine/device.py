@@ -10,6 +10,7 @@ from typing import Literal
 import torch
 
 from fmsel.errors import DeviceError, OptionError
+from fmsel.machine import keep_freed_memory
 
 Precision = Literal["fp32", "bf16"]
 Execution = Literal["eager", "graph", "compile", "fused"]
@@ -20,7 +21,7 @@ def resolve_device(name: str = "auto") -> torch.device:
     """The device called `name`; "auto" is the first GPU, or the CPU where there is none.
 
     On a GPU it turns TF32 off, which torch allows in convolutions: from here on fp32 is fp32 in the
-    whole process.
+    whole process. On a CPU the process keeps freed memory from here on (`keep_freed_memory`).
 
     Raises:
         DeviceError: it is of no kind in `KINDS`, or torch cannot allocate on it.
@@ -35,7 +36,9 @@ def resolve_device(name: str = "auto") -> torch.device:
         raise _unusable(name) from error
     if device.type not in KINDS:
         raise _unusable(name)
-    if device.type == "cuda":
+    if device.type == "cpu":
+        keep_freed_memory()
+    else:
         torch.backends.cudnn.allow_tf32 = False
         torch.backends.cuda.matmul.allow_tf32 = False
         # What deterministic runs need; torch up to 2.9 reads it once, at the first matrix product.
