@@ -49,7 +49,7 @@ def run_demo(
         say: told a line about each finished step.
     Raises:
         DeviceError, OutputError: unusable `device` or `out`.
-        Interrupted: Ctrl-C, SIGTERM or SIGUSR1.
+        Interrupted: Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP.
     """
     data, test = load_dataset("digits"), load_dataset("digits", "test")
     scores = score_dataset(data, settings=Settings(device=device, say=say))

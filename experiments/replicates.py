@@ -99,12 +99,12 @@ def train_replicates(
         check_labels(each.split, data, config)
     left = []
     for k, each in enumerate(replicates):
-        folder = RunFolder(each.out)
+        folder, asked = RunFolder(each.out), replace(each, resume=resume)
         several = len(replicates) > 1 and not options.force
-        if several and folder.finished_as(describe(each, data, test, config, options)):
+        if several and folder.finished_as(describe(asked, data, test, config, options)):
             say(f"kept {each.out}, which is finished")
             continue
-        again = resume and (k == 0 or each.out.exists())
+        again = resume and (k == 0 or folder.begun)
         if not again:
             folder.check_new(options.force)
         left.append(replace(each, resume=again))

@@ -20,21 +20,23 @@ from fmsel.datasets.images.files import natural_key
 from fmsel.errors import DataError
 
 
-def deep_tiff() -> bytes:
-    """2 x 2 RGB pixels, 16 bits a channel, none of whose high bytes is set."""
-    places = 8 + 2 + 12 * 9 + 4  # where the bits of each channel are told
-    tags = [
-        *((256, 2), (257, 2), (258, places), (259, 1), (262, 2)),
-        *((273, places + 6), (277, 3), (278, 2), (279, 24)),
-    ]
-    entries = b"".join(
-        struct.pack("<HHII", tag, 3, 3, value)
-        if tag == 258
-        else struct.pack("<HHII", tag, 4, 1, value)
-        for tag, value in tags
+def deep_tiff(planes: int = 1) -> bytes:
+    """2 x 2 RGB pixels, 16 bits a channel, together or in 3 planes; all high bytes are 0."""
+    body, size = b"\1\0" * 12, 24 // planes
+    bits, starts, sizes = 150, 156, 168  # where the three of each are told, and the pixels after
+    several = {258: (3, bits), 273: (planes, starts), 279: (planes, sizes)} if planes > 1 else {}
+    values = {256: 2, 257: 2, 258: bits, 259: 1, 262: 2, 273: 180, 277: 3, 278: 2, 279: size}
+    values[284] = 1 + (planes > 1)
+    entries = b""
+    for tag, value in values.items():
+        count, where = several.get(tag, (3 if tag == 258 else 1, value))
+        entries += struct.pack("<HHII", tag, 3 if tag == 258 else 4, count, where)
+    head = b"II*\0" + struct.pack("<IH", 8, len(values)) + entries
+    lists = struct.pack("<3H", 16, 16, 16)
+    lists += struct.pack("<3I", *(180 + k * size for k in range(3))) + struct.pack(
+        "<3I", *[size] * 3
     )
-    head = b"II*\0" + struct.pack("<IH", 8, len(tags))
-    return head + entries + bytes(4) + struct.pack("<HHH", 16, 16, 16) + bytes(range(24))
+    return head.ljust(bits, b"\0") + lists + body
 
 
 def picture(number: int, side: int = 8, height: int | None = None) -> npt.NDArray[np.uint8]:
@@ -270,6 +272,7 @@ def deep_png(colour: int, channels: int) -> bytes:
         ("colour-and-alpha.png", deep_png(6, 4)),
         ("colour.ppm", b"P6 8 8 65535\n" + bytes(8 * 8 * 6)),
         ("colour.tif", deep_tiff()),
+        ("planes.tif", deep_tiff(planes=3)),
     ],
 )
 def test_sixteen_bits_in_colour_are_refused_too(tmp_path: Path, name: str, content: bytes) -> None:
@@ -285,8 +288,18 @@ def test_eight_bits_in_any_format_are_read(tmp_path: Path) -> None:
     wide = Image.fromarray(picture(0, 300))
     for suffix in ("bmp", "gif", "jpg", "png", "ppm", "tif", "webp"):
         wide.save(tmp_path / f"0.{suffix}")
+    wide.convert("1").save(tmp_path / "bits.pbm")
+    (tmp_path / "bits.pbm").rename(tmp_path / "bits.pnm")
+    (tmp_path / "plain.pnm").write_text("P1 300 300\n" + "0 1 " * (300 * 150))
+    (tmp_path / "rgb565.bmp").write_bytes(
+        b"BM"
+        + struct.pack("<IHHI", 66 + 300 * 600, 0, 0, 66)
+        + struct.pack("<IiiHHIIiiII", 40, 300, 300, 1, 16, 3, 300 * 600, 0, 0, 0, 0)
+        + struct.pack("<III", 0xF800, 0x07E0, 0x001F)
+        + bytes(300 * 600)
+    )
     with pytest.warns(UserWarning, match="mixes image modes"):  # GIF has a palette
-        assert len(load_dataset(str(tmp_path)).images) == 7
+        assert len(load_dataset(str(tmp_path)).images) == 10
 
 
 @pytest.mark.parametrize("name", [b"a/\xe9t\xe9.png", b"caf\xe9/0.png"])

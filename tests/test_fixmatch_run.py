@@ -1,6 +1,7 @@
 """The run folder: training, resuming, stopping, and what is refused."""
 
 import dataclasses
+import errno
 import json
 import os
 import re
@@ -23,7 +24,7 @@ from fmsel.errors import ArtefactError, DataError, FmselError, Interrupted, Outp
 from fmsel.experiments.replicates import plan_replicates
 from fmsel.fixmatch.config import FixMatchConfig
 from fmsel.fixmatch.presets import SMOKE
-from fmsel.fixmatch.run import RunRecord, reported_accuracy, train
+from fmsel.fixmatch.run import RunRecord, loop, reported_accuracy, train
 from fmsel.fixmatch.run.folder import RunFolder
 from fmsel.fixmatch.run.inputs import prepare_inputs
 from fmsel.fixmatch.run.job import Job, Options, describe
@@ -301,6 +302,14 @@ def test_another_programs_configuration_makes_no_run(tmp_path: Path) -> None:
         with pytest.raises(OutputError, match="bert is not a run folder; choose another --out"):
             train(SPLIT, DATA, TEST, TINY, out, **FP32, force=True)
         assert (out / "config.json").read_text() == content
+        (out / "checkpoints").mkdir(exist_ok=True)
+        theirs = out / "checkpoints" / "step-00010000.safetensors"
+        theirs.touch()
+        if content != "{":
+            with pytest.raises(OutputError, match="bert is not a run folder"):
+                train(SPLIT, DATA, TEST, TINY, out, **FP32, force=True)
+            assert theirs.exists()
+        theirs.unlink()
     (out / "split.json").touch()
     train(SPLIT, DATA, TEST, TINY, out, **FP32, force=True)
     assert RunRecord.load(out).seed == FP32["seed"]
@@ -330,6 +339,77 @@ os.kill(os.getpid(), {int(signal.SIGKILL)})
         other.communicate(b"x")
     assert {each.name: each.read_bytes() for each in out.iterdir() if each.is_file()} == before
     train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
+
+
+def test_a_run_that_was_killed_as_it_began_is_no_run_yet(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    with RunFolder(out).locked():
+        pass
+    assert [each.name for each in out.iterdir()] == ["run.lock"]
+    with pytest.raises(ArtefactError, match=r"there is no run to resume in .*; train without"):
+        train(SPLIT, DATA, TEST, TINY, out, **FP32, resume=True)
+    train(SPLIT, DATA, TEST, TINY, out, **FP32)
+
+
+def test_whoever_only_asks_keeps_nobody_else_from_asking(tmp_path: Path) -> None:
+    """As the processes that torchrun starts do."""
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked(shared=True):
+        with folder.locked(shared=True):
+            pass
+        with pytest.raises(OutputError, match="another process"), folder.locked():
+            pass
+    with (
+        folder.locked(),
+        pytest.raises(OutputError, match="another process"),
+        folder.locked(shared=True),
+    ):
+        pass
+
+
+def test_a_lock_that_a_colleague_made_is_held_all_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = RunFolder(tmp_path / "run")
+    with folder.locked():
+        pass
+    opened = os.open
+
+    def refuse(path: Any, flags: int, *rest: Any, **more: Any) -> int:
+        if str(path).endswith(".lock") and flags & os.O_WRONLY:
+            raise PermissionError(errno.EACCES, "Permission denied")
+        return opened(path, flags, *rest, **more)
+
+    monkeypatch.setattr(os, "open", refuse)
+    with (
+        folder.locked(),
+        pytest.raises(OutputError, match="another process"),
+        folder.locked(),
+    ):
+        pass
+    (folder.path / "run.lock").unlink()
+    with pytest.raises(OutputError, match=r"cannot write to .*run \("), folder.locked():
+        pass
+
+
+def test_a_run_that_came_and_went_during_the_preparation_is_not_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "run"
+    monkeypatch.setattr(loop, "prepare_inputs", lambda *rest: _and(prepare_inputs(*rest), other))
+
+    def other() -> None:
+        monkeypatch.setattr(loop, "prepare_inputs", prepare_inputs)
+        train(SPLIT, DATA, TEST, TINY, out, **FP32)
+
+    with pytest.raises(OutputError, match="already exists"):
+        train(SPLIT, DATA, TEST, dataclasses.replace(TINY, steps=2), out, **FP32)
+    assert RunRecord.load(out).config.steps == TINY.steps
+
+
+def _and(value: Any, work: Callable[[], None]) -> Any:
+    work()
+    return value
 
 
 def test_a_run_under_way_holds_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -21,8 +21,10 @@ from trained_run import (
 from fmsel.artefacts import sha256_file
 from fmsel.datasets import ImageDataset
 from fmsel.errors import ArtefactError, Interrupted, OptionError
+from fmsel.experiments.replicates import plan_replicates, train_replicates
 from fmsel.fixmatch.presets import SMOKE
 from fmsel.fixmatch.run import train
+from fmsel.fixmatch.run.job import Options
 from fmsel.fixmatch.run.session import Session
 from fmsel.fixmatch.use import run_outputs
 from fmsel.selection.margin import Margin
@@ -100,6 +102,28 @@ def test_a_run_that_started_from_another_resumes_as_such(
     shutil.rmtree(run)
     train(split, data, None, SMOKE, cut, **options, resume=True)
     assert_equal_weights(checkpoint_of(whole)["learner"], checkpoint_of(cut)["learner"])
+
+
+def test_replicates_too_go_on_without_the_run_they_started_from(
+    run: Path, data: ImageDataset, split: Split, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    planned = plan_replicates(split, data, name="r", seed=0, count=2, root=tmp_path)
+    jobs = [dataclasses.replace(job, init_from=run) for job in planned]
+    options = Options(device="cpu", precision="fp32", progress=False)
+    stop_after(8, monkeypatch)
+    with pytest.raises(Interrupted):
+        list(train_replicates(jobs, data, None, SMOKE, options))
+    monkeypatch.undo()
+    [_] = train_replicates(jobs[:1], data, None, SMOKE, options, resume=True)
+    stop_after(8, monkeypatch)
+    with pytest.raises(Interrupted):
+        list(train_replicates(jobs, data, None, SMOKE, options))
+    monkeypatch.undo()
+    shutil.rmtree(run)
+    said: list[str] = []
+    again = train_replicates(jobs, data, None, SMOKE, options, resume=True, say=said.append)
+    assert [job.seed for job, _ in again] == [1]
+    assert said == [f"kept {jobs[0].out}, which is finished"]
 
 
 @pytest.mark.parametrize(

@@ -7,13 +7,15 @@ import sys
 
 import pytest
 
-# Ten times eight pieces of 16 MiB, as activations come and go: page faults that it took.
+# Ten times eight pieces of 16 MiB, as activations come and go: bytes of pages that were made anew.
 CODE = """
-import resource, torch
+import ctypes, resource, torch
+ctypes.CDLL(None).prctl(41, 1, 0, 0, 0)  # no huge pages, which are made whole
 from fmsel.training.engine.device import resolve_device
 resolve_device("cpu")
-before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
-for _ in range(10):
+for k in range(11):
+    if k == 1:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
     pieces = [torch.empty(2**22).fill_(1) for _ in range(8)]
     del pieces
 print((resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before) * resource.getpagesize())
@@ -39,4 +41,4 @@ def test_memory_is_kept_unless_the_user_says_how(settings: dict[str, str], kept:
         check=True,
         env={**plain, **settings},
     )
-    assert (int(done.stdout) < 2 * ONCE) == kept
+    assert (int(done.stdout) < 5 * ONCE) == kept

@@ -1,6 +1,7 @@
 """Image files into one uint8 array, all of one square size, with the faulty ones named."""
 
 import os
+import re
 import warnings
 from collections import Counter
 from collections.abc import Sequence
@@ -24,6 +25,9 @@ SHOWN = 3  # faulty files named in an error
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "PPM", "TIFF", "WEBP")
 # 8 bits a channel; the others (I;16, I, F) would lose what makes them different from one another.
 MODES = frozenset({"1", "L", "LA", "P", "PA", "RGB", "RGBA", "CMYK", "YCbCr"})
+
+BITS_PER_SAMPLE = 258  # a tag of TIFF
+DEEP = re.compile(";16[BLN]")  # "BGR;16" is 16 bits a pixel
 
 
 class _Outcome(NamedTuple):
@@ -122,8 +126,12 @@ def _is_deep(image: Image.Image) -> bool:
     The mode of such an image is that of 8 bits; what its decoder is told, such as "RGB;16B" or, of
     a PPM, the largest value, is not.
     """
+    bits = getattr(image, "tag_v2", {}).get(BITS_PER_SAMPLE, 8)
+    if max(bits if isinstance(bits, tuple) else (bits,)) > 8:
+        return True
     return any(
-        ";16" in str(told) or (codec.startswith("ppm") and told[1] > 255)
+        DEEP.search(str(told))
+        or (codec.startswith("ppm") and isinstance(told, tuple) and told[1] > 255)
         for codec, _, _, told in getattr(image, "tile", ())
     )
 

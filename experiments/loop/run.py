@@ -41,7 +41,7 @@ def run_loop(
             `settle`.
         BudgetError, DataError, OptionError, OutputError: unusable input, before anything is
             written; or another process is at work in `out` (OutputError).
-        Interrupted: Ctrl-C, SIGTERM or SIGUSR1 while training; all is saved.
+        Interrupted: Ctrl-C, SIGTERM, SIGUSR1 or SIGHUP while training; all is saved.
     """
     folder = LoopFolder(out)
     made = choose_beforehand(setup, folder, resume)

@@ -4,7 +4,7 @@ import json
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager, suppress
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -77,33 +77,37 @@ class RunFolder:
         Raises:
             OutputError: as said.
         """
-        if self.path.exists() and not force:
+        names: set[str] = set()
+        if self.path.is_dir():
+            names = {each.name for each in self.path.iterdir() if each.suffix != ".tmp"}
+        if self.path.exists() and names != {LOCK} and not force:  # that alone: killed as it began
             raise OutputError(
                 f"{self.path} already exists; pass --resume to go on with it, "
                 "--force to replace it, or --out elsewhere"
             )
-        filled = self.path.is_dir() and any(
-            each.suffix != ".tmp" and each.name != LOCK for each in self.path.iterdir()
-        )
+        filled = bool(names - {LOCK})
         if self.path.is_file() or (filled and not self._is_run()):
             raise OutputError(f"{self.path} is not a run folder; choose another --out")
         if filled:
-            with self.locked():
+            with self.locked(shared=True):
                 pass
+
+    @property
+    def begun(self) -> bool:
+        return (self.path / CONFIG).exists()
 
     def _is_run(self) -> bool:
         """Whether fmsel made the folder, also where its configuration has been spoilt since."""
-        config = self.path / CONFIG
-        if not config.exists():
-            return False
-        with suppress(ArtefactError):
-            if "fixmatch" in read_json(config, "run configuration"):
-                return True
-        return (self.path / SPLIT).exists() or bool(self._checkpoints())
+        try:
+            return "fixmatch" in read_json(self.path / CONFIG, "run configuration")
+        except ArtefactError:
+            return self.begun and ((self.path / SPLIT).exists() or bool(self._checkpoints()))
 
-    def locked(self) -> AbstractContextManager[None]:
+    def locked(self, shared: bool = False) -> AbstractContextManager[None]:
         """Keep other processes from training into the folder, which is made where it is missing.
 
+        Args:
+            shared: only ask whether one does.
         Raises:
             OutputError: as `fmsel.artefacts.locked`.
         """
@@ -111,6 +115,7 @@ class RunFolder:
             self.path / LOCK,
             f"another process is training {self.path}; wait until it ends or stop it, or choose "
             "another --out",
+            shared,
         )
 
     def begin(self, config: Mapping[str, Any], split: Split) -> None:
@@ -132,7 +137,7 @@ class RunFolder:
         Raises:
             ArtefactError: no run here, or it names the first difference.
         """
-        if not (self.path / CONFIG).exists():
+        if not self.begun:
             raise ArtefactError(f"there is no run to resume in {self.path}; train without --resume")
         if difference := self._difference(config, EXACT | GONE_ON_WITH):
             name, was, now = difference

@@ -249,6 +249,8 @@ def _course(
             if world.main:
                 if not job.resume:
                     held.enter_context(folder.locked())
+                    if not options.force:
+                        folder.check_new(False)  # another may have begun, and ended, meanwhile
                 _begin(folder, job, session, description)
                 status.begin(
                     step=session.step,

@@ -1,6 +1,5 @@
 """Reading and writing artefacts: atomic, never over an existing file unasked, hashed."""
 
-import fcntl
 import hashlib
 import json
 import os
@@ -75,7 +74,7 @@ def atomic_path(path: Path, force: bool = False) -> Iterator[Path]:
 
 
 @contextmanager
-def locked(path: Path, refusal: str) -> Iterator[None]:
+def locked(path: Path, refusal: str, shared: bool = False) -> Iterator[None]:
     """Hold the empty file `path`, made where it is missing, so that no other process does.
 
     A process that ends, however it does, holds it no longer; the file stays. Where the file system
@@ -84,19 +83,31 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     Args:
         path: of the file.
         refusal: the sentence for whoever comes second.
+        shared: let others hold it likewise; for those who only ask.
     Raises:
-        OutputError: another process holds it, or it cannot be written to.
+        OutputError: another process holds it, or the folder cannot be written to.
     """
+    import fcntl  # not everywhere, and nothing else here needs it
+
     check_output(path, force=True)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("ab") as file:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            number = os.open(path, os.O_WRONLY | os.O_CREAT, 0o666)
+        except PermissionError:  # made by another member of the group
+            number = os.open(path, os.O_RDONLY)
+    except OSError as error:
+        raise _unwritable(path, error) from error
+    try:
+        try:
+            fcntl.flock(number, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
         except BlockingIOError:
             raise OutputError(refusal) from None
         except OSError:
             pass  # some network file systems have no locks
         yield
+    finally:
+        os.close(number)
 
 
 def flush_folder(folder: Path) -> None:
