@@ -14,8 +14,9 @@ kekmodel's calls a loader method that torch no longer has, USB's refuses to trai
 Left out, which favours them: schedulers, logs, kekmodel's interleaving, the SyncBatchNorm and DDP
 that USB's configurations ask for on one GPU too, and its new workers every 1,024 steps. Both train
 in fp32 by default (on a GPU with TF32, torch's default). Ours: `fmsel train` as it runs by default
-on the device, and in fp32. All take turns, so that all see the same disturbances; before each turn
-every one makes some steps that do not count, to use up what was loaded during the others' turns.
+on the device, and in fp32. Each is a process of its own; they take turns, so that all see the same
+disturbances; before each turn every one makes some steps that do not count, to use up what was
+loaded during the others' turns.
 """
 
 import argparse
@@ -25,6 +26,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from importlib import import_module
+from multiprocessing import get_context, set_start_method
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -184,15 +186,51 @@ def their_losses(logits: Any, labels: Tensor) -> tuple[Any, Any, Any]:
     return F.cross_entropy(first, labels), mask, unlabelled
 
 
-def with_tf32(step: Callable[[], None]) -> Callable[[], None]:
-    """Their steps run with torch's default, which fmsel switches off."""
+class Arm:
+    """One of those that are compared, in a process of its own: with torch's settings and the
+    memory as whoever uses it has them."""
 
-    def run() -> None:
-        torch.backends.cudnn.allow_tf32 = True
-        step()
-        torch.backends.cudnn.allow_tf32 = False
+    def __init__(self, name: str, args: argparse.Namespace) -> None:
+        context = get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(name, args, theirs))
+        self.process.start()
+        theirs.close()
 
-    return run
+    def turn(self) -> float:
+        """Mean seconds of a step, after some that do not count."""
+        self.pipe.send(True)
+        seconds: float = self.pipe.recv()
+        return seconds
+
+    def end(self) -> None:
+        self.pipe.close()
+        self.process.join()
+
+
+def work(name: str, args: argparse.Namespace, pipe: Any) -> None:
+    """The process of an arm, until its pipe is closed."""
+    set_start_method("fork", force=True)  # of loaders' workers, as it is where nobody asks
+    step, device = make_step(name, args), torch.device(args.device)
+    try:
+        while pipe.recv():
+            timed(step, args.before, device)
+            pipe.send(timed(step, args.steps, device))
+    except EOFError:
+        pass
+
+
+def make_step(name: str, args: argparse.Namespace) -> Callable[[], None]:
+    whose, precision, *mode = name.split(", ")
+    if whose == "fmsel":
+        device = resolve_device(args.device)
+        configure_backends(device, deterministic=False)
+        return make_session(PAPER, device, precision, mode[0]).advance  # type: ignore[arg-type]
+    device = torch.device(args.device)
+    torch.backends.cudnn.benchmark = True  # as fmsel has it
+    if whose == "kekmodel":
+        return Kekmodel(args.kekmodel, device).step
+    return Usb(args.usb, device).step
 
 
 def main() -> None:
@@ -210,26 +248,26 @@ def main() -> None:
     args = parser.parse_args()
     if args.out:
         check_output(args.out)
-    device = resolve_device(args.device)
-    configure_backends(device, deterministic=False)
-    arms: dict[str, Callable[[], None]] = {}
-    if args.kekmodel:
-        arms["kekmodel, fp32"] = with_tf32(Kekmodel(args.kekmodel, device).step)
-    if args.usb:
-        arms["USB, fp32"] = with_tf32(Usb(args.usb, device).step)
-    if not arms:
+    if args.device == "auto":
+        args.device = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(args.device)
+    names = [f"{name}, fp32" for name in ("kekmodel", "USB") if getattr(args, name.lower())]
+    if not names:
         parser.error("give a checkout to compare with: --kekmodel or --usb, or both")
     execution = resolve_execution(args.mode, device)
     for precision in dict.fromkeys((resolve_precision("auto", device), "fp32")):
-        session = make_session(PAPER, device, precision, execution)
-        arms[f"fmsel, {precision}, {execution}"] = session.advance
+        names.append(f"fmsel, {precision}, {execution}")
+    arms = {name: Arm(name, args) for name in names}
     seconds: dict[str, list[float]] = {name: [] for name in arms}
-    for turn in range(args.turns):
-        for name, step in arms.items():
-            timed(step, args.before, device)
-            spent = timed(step, args.steps, device)
-            seconds[name].append(spent)
-            print(f"turn {turn + 1}: {name}: {spent:.3f} s a step", flush=True)
+    try:
+        for turn in range(args.turns):
+            for name, arm in arms.items():
+                spent = arm.turn()
+                seconds[name].append(spent)
+                print(f"turn {turn + 1}: {name}: {spent:.3f} s a step", flush=True)
+    finally:
+        for arm in arms.values():
+            arm.end()
     report(seconds, device, args)
 
 
