@@ -128,7 +128,12 @@ def main(args: list[str] | None = None) -> int:
 def command() -> None:
     """Entry point of the console script."""
     _share_the_cores()
-    sys.exit(main())
+    code = main()
+    if "TORCHELASTIC_RUN_ID" in os.environ and "torch" in sys.modules:
+        from fmsel.training.engine.distributed import leave
+
+        leave(code)
+    sys.exit(code)
 
 
 def _share_the_cores() -> None:

@@ -4,8 +4,6 @@ import json
 import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
@@ -13,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from held_lock import held_elsewhere
 
 from fmsel.artefacts import sha256_file
 from fmsel.cli.app import main
@@ -292,23 +291,11 @@ def test_more_than_the_smallest_class_has_is_refused_and_changes_nothing(three: 
 
 def test_a_second_process_is_told_and_a_dead_one_holds_nothing(three: Loop, tmp_path: Path) -> None:
     setup, folder, results = three
-    code = f"""
-import fcntl, os
-file = open({str(folder.path / "loop.lock")!r}, "ab")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("held", flush=True)
-os.read(0, 1)
-os.kill(os.getpid(), {int(signal.SIGKILL)})
-"""
-    words = [sys.executable, "-c", code]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(
-            OutputError, match=r"another process is at work on the loop in .*loop; "
-        ):
-            run_loop(setup, folder.path)
-        other.communicate(b"x")
-    assert other.returncode == -signal.SIGKILL
+    with (
+        held_elsewhere(folder.path / "loop.lock"),
+        pytest.raises(OutputError, match=r"another process is at work on the loop in .*loop; "),
+    ):
+        run_loop(setup, folder.path)
     assert finished(setup, folder.path) == results
     with LoopFolder(tmp_path / "new").locked():
         pass  # killed before anything was chosen

@@ -1,8 +1,10 @@
 """Two processes train as one does: their steps in float64, and whole runs from the shell."""
 
 import json
+import os
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -156,6 +158,28 @@ def test_out_of_memory_keeps_the_last_checkpoint(
     assert command("full", at=7, happens=need_too_much) == 2
     assert "1,125,899,906,842,624 bytes more were needed" in capsys.readouterr().err
     assert [path.stem for path in (folder / "full" / "checkpoints").iterdir()] == ["step-00000005"]
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_a_process_of_several_ends_without_pythons_own_end(several: bool) -> None:
+    """In which threads of torch's abort it now and then, after all is written."""
+    code = (
+        "import atexit, sys, torch\n"
+        "from fmsel.cli.app import command\n"
+        "atexit.register(print, 'its own end')\n"
+        "sys.argv = ['fmsel', 'split', 'show', 'nothing.json']\n"
+        "command()"
+    )
+    started = {"TORCHELASTIC_RUN_ID": "one", "RANK": "0", "WORLD_SIZE": "2"} if several else {}
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, **started},
+    )
+    assert done.returncode == 2 and done.stderr.startswith("error: ")
+    assert done.stdout == ("" if several else "its own end\n")
 
 
 def test_every_process_needs_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from held_lock import held_elsewhere
 from torch import nn
 
 from fmsel.artefacts import versions
@@ -323,20 +324,11 @@ def test_a_run_under_way_is_neither_replaced_nor_gone_on_with(
     out = tmp_path / "run"
     train(SPLIT, DATA, TEST, TINY, out, **FP32)
     before = {each.name: each.read_bytes() for each in out.iterdir() if each.is_file()}
-    code = f"""
-import fcntl, os
-file = open({str(out / "run.lock")!r}, "ab")
-fcntl.flock(file, fcntl.LOCK_EX)
-print("held", flush=True)
-os.read(0, 1)
-os.kill(os.getpid(), {int(signal.SIGKILL)})
-"""
-    words = [sys.executable, "-c", code]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as other:
-        assert other.stdout is not None and other.stdout.readline() == b"held\n"
-        with pytest.raises(OutputError, match=r"another process is training .*run; wait until"):
-            train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
-        other.communicate(b"x")
+    with (
+        held_elsewhere(out / "run.lock"),
+        pytest.raises(OutputError, match=r"another process is training .*run; wait until"),
+    ):
+        train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
     assert {each.name: each.read_bytes() for each in out.iterdir() if each.is_file()} == before
     train(SPLIT, DATA, TEST, TINY, out, **FP32, **again)
 
