@@ -18,7 +18,7 @@ from fmsel.datasets.images.resize import resize_image
 from fmsel.errors import DataError
 from fmsel.progress import progress_bar
 
-DECODER = 2  # raise when the same file would decode to other pixels
+DECODER = 2  # raise when the same file would decode to other pixels, or be refused
 CHUNK = 32  # images a thread decodes between two looks at Ctrl-C
 SHOWN = 3  # faulty files named in an error
 

@@ -233,9 +233,8 @@ class RunFolder:
         """
         if not self._checkpoints():
             return None
-        origin: Mapping[str, Any] | None = read_json(self.path / CONFIG, "run configuration").get(
-            "init"
-        )
+        config = read_json(self.path / CONFIG, "run configuration")
+        origin: Mapping[str, Any] | None = config.get("init")
         return origin
 
     def _checkpoints(self) -> list[Path]:

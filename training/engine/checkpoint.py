@@ -31,7 +31,8 @@ def save_checkpoint(path: Path, tensors: Mapping[str, Any], state: Mapping[str, 
     header = {"tree": json.dumps(_take_apart(tensors, "", flat)), "state": json.dumps(dict(state))}
     header["sha256"] = _digest(flat, header)
     with atomic_path(path, force=True) as temporary:
-        temporary.write_bytes(save(flat, header))  # save_file: private, no OSError
+        # Not save_file, whose file is private and whose errors are no OSError.
+        temporary.write_bytes(save(flat, header))
 
 
 def load_checkpoint(

@@ -73,7 +73,12 @@ def check_fits(
 
 
 def saved_numbers(model: Network, side: int) -> int:
-    """How many the convolutions of `model`, on "meta", read for one image of side x side pixels."""
+    """How many its convolutions read for one image of side x side pixels.
+
+    Args:
+        model: on "meta", and of no other use afterwards.
+        side: of the image.
+    """
     numbers: list[int] = []
 
     def count(_: nn.Module, inputs: tuple[Tensor, ...]) -> None:

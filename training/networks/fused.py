@@ -26,7 +26,7 @@ from fmsel.training.networks import kernels
 from fmsel.training.networks.wide_resnet import SLOPE, Block, SameConv, WideResNet
 
 ELEMENTS = 4096  # of one tile between convolutions
-PROGRAMS = 396  # at most, of those that sum; an H200 takes 3 on each of its 132 multiprocessors
+PROGRAMS = 396  # at most, of those that sum; by registers an H200 holds 3 on each of its 132 SMs
 CHUNK, PART = 1024, 4  # of these sums, how many at a time
 LEAST = 16  # channels of a product; images get more, of zeros
 NARROW = 0  # channels up to which 3 x 3 convolutions are ours; cuDNN is slow up to 32
